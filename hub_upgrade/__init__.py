@@ -1,0 +1,1 @@
+"""A self-upgrade system for a self-hosted service, in one file."""

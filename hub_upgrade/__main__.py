@@ -1,0 +1,66 @@
+"""The zipapp's door: the right command with the fewest imports."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+
+COMMANDS = {
+    "serve": ("hub_upgrade.launcher.main", "run the hub and look after it"),
+    "upgrade": ("hub_upgrade.cli.upgrade", "upgrade the hub, and follow it to its end"),
+    "rollback": ("hub_upgrade.cli.rollback", "go back to the previous good release"),
+    "status": ("hub_upgrade.cli.status", "what the last operation did or is doing"),
+    "plan": ("hub_upgrade.cli.plan", "what an upgrade would do, without doing it"),
+    "history": ("hub_upgrade.cli.history", "the last operations, newest first"),
+    "token": ("hub_upgrade.cli.token", "make tokens for the HTTP API"),
+    "release": ("hub_upgrade.cli.release", "publish a file into a release repository"),
+    "version": ("hub_upgrade.cli.version", "which version this file is"),
+    "helper": ("hub_upgrade.cli.helper", "prepare one accepted operation (started by the hub)"),
+    "run": ("hub_upgrade.wiring.hub", "the hub itself (started by the launcher)"),
+}
+
+
+def usage() -> str:
+    """What `hub.pyz` can do, a line each."""
+    lines = ["usage: hub.pyz COMMAND [OPTIONS]      (hub.pyz COMMAND --help tells more)", ""]
+    lines += [f"  {name:<9} {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; returns its exit code."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        argv = ["version"]
+    if argv[0] not in COMMANDS:
+        print(f"hub.pyz: unknown command {argv[0][:100]!r}; see: hub.pyz --help", file=sys.stderr)
+        return 2
+    isolated = sys.flags.isolated and sys.flags.no_site
+    if argv[0] == "serve" and not isolated and sys.executable and "--help" not in argv:
+        # The launcher lives for years: without site packages it is smaller, and nobody's
+        # environment can change what it imports.
+        program = os.path.abspath(sys.argv[0])
+        if os.path.isfile(program) and not program.endswith(".py"):
+            os.execv(sys.executable, [sys.executable, "-I", "-S", program, *argv])
+    return int(importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]))
+
+
+def run() -> None:
+    """`main` for a process: a closed pipe or Ctrl-C is no traceback."""
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 1
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,167 @@
+"""Processes: start one with its descriptors in place, and never signal a stranger."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Mapping, NoReturn
+
+HELD_SIGNALS = frozenset(
+    {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD}
+)
+"""Blocked across every exec of a hub, until its handlers stand: a signal a few milliseconds after
+an exec kills an interpreter that has not come up yet."""
+
+EXEC_FAILED = 127
+
+
+def start_time(pid: int) -> str | None:
+    """What tells a process from a later one with its PID; None when it is gone or not to be known."""
+    if sys.platform == "linux":
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                fields = file.read().rsplit(b")", 1)[1].split()
+        except (OSError, IndexError):
+            return None
+        return None if fields[0] in (b"Z", b"X") else fields[19].decode("ascii")
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "unknown"
+
+
+def alive(pid: int, started: str | None) -> bool:
+    """Whether the process that had this PID at that start time still runs."""
+    return pid > 0 and started is not None and start_time(pid) == started
+
+
+def signal_process(pid: int, started: str | None, number: int) -> bool:
+    """Signal a process only if it is still the one that is meant; whether it was signalled."""
+    if not alive(pid, started):
+        return False
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def kill_group(pid: int, started: str | None, number: int = signal.SIGKILL) -> bool:
+    """Signal the group that a process leads, if it is still the one that is meant."""
+    if not alive(pid, started):
+        return False
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def describe_exit(status: int) -> str:
+    """A wait status in words."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            return f"killed by {signal.Signals(number).name}"
+        except ValueError:
+            return f"killed by signal {number}"
+    return f"exited with status {os.WEXITSTATUS(status)}"
+
+
+def close_from(lowest: int) -> None:
+    """Close every descriptor from `lowest` up."""
+    try:
+        highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    except (OSError, ValueError):
+        highest = 4096
+    os.closerange(lowest, highest + 1)
+
+
+def spawn(
+    argv: list[str],
+    env: Mapping[str, str],
+    fds: Mapping[int, int],
+    *,
+    new_session: bool = True,
+    alarm_s: int = 0,
+    cwd: str | None = None,
+    listen_pid: bool = False,
+    unblock: bool = True,
+) -> int:
+    """Start a program by fork and exec, and return its PID.
+
+    `fds` maps the child's descriptor numbers to ours; nothing else is inherited. `listen_pid`
+    sets `LISTEN_PID` to the child's own PID (sd_listen_fds(3)), which `subprocess` cannot. An
+    alarm set between fork and exec survives the exec: a child that hangs dies without us.
+    Only for processes with one thread. Raises OSError when there is no fork to be had; a program
+    that cannot be executed is an exit with status 127.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become(argv, env, fds, new_session, alarm_s, cwd, listen_pid, unblock)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
+    return pid
+
+
+def _become(
+    argv: list[str],
+    env: Mapping[str, str],
+    fds: Mapping[int, int],
+    new_session: bool,
+    alarm_s: int,
+    cwd: str | None,
+    listen_pid: bool,
+    unblock: bool,
+) -> NoReturn:
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in HELD_SIGNALS | {signal.SIGPIPE, signal.SIGALRM}:
+            signal.signal(number, signal.SIG_DFL)
+        if new_session:
+            os.setsid()
+        place(fds)
+        environment = dict(env)
+        if listen_pid:
+            environment["LISTEN_PID"] = str(os.getpid())
+        if cwd is not None:
+            os.chdir(cwd)
+        if alarm_s:
+            signal.alarm(alarm_s)
+        if unblock:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
+        os.execve(argv[0], argv, environment)
+    except BaseException as error:  # noqa: BLE001 - a forked copy of us must never go on
+        os.write(2, f"cannot execute {argv[0]}: {error}\n".encode("utf-8", "replace"))
+    finally:
+        os._exit(EXEC_FAILED)
+
+
+def place(fds: Mapping[int, int]) -> None:
+    """Move descriptors to their numbers, inheritable, and close all the others."""
+    top = max([2, *fds]) + 1
+    spare = {}
+    for number, ours in fds.items():
+        copy = ours
+        while copy < top:  # out of the way of every number that is a target
+            copy = os.dup(copy)
+        spare[number] = copy
+    for number, copy in spare.items():
+        os.dup2(copy, number, inheritable=True)
+    kept = sorted(fds)
+    if kept == list(range(len(kept))):
+        close_from(len(kept))
+        return
+    close_from(top)
+    for number in range(3, top):
+        if number not in fds:
+            try:
+                os.close(number)
+            except OSError:
+                pass

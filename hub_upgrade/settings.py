@@ -1,0 +1,155 @@
+"""Environment, command line and `hub.json` -> one frozen Settings."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Mapping, NamedTuple
+
+from hub_upgrade.errors import UsageError
+from hub_upgrade.host.files import Home, Unreadable, read_json
+
+DEFAULT_PORT = 1939
+DEFAULT_HOST = "127.0.0.1"
+TIMES = {
+    "ready_timeout_s": 20.0,
+    "probation_s": 10.0,
+    "probation_max_s": 300.0,
+    "drain_s": 5.0,
+    "stop_s": 8.0,
+    "watchdog_s": 60.0,
+}
+LONGEST_TIME_S = 24 * 3600.0
+DEFAULT_TRIES = 3
+MOST_TRIES = 20
+KNOWN_KEYS = frozenset({*TIMES, "tries", "releases", "allowed_hosts"})
+SERVE_VALUES = frozenset({"config-dir", "host", "port", "releases"})
+SERVE_SWITCHES = frozenset({"factory", "prove"})
+
+
+class Settings(NamedTuple):
+    """Everything that can be set, checked; times in seconds."""
+
+    home: Home
+    host: str
+    port: int
+    releases: str | None
+    ready_timeout_s: float
+    probation_s: float
+    probation_max_s: float
+    drain_s: float
+    stop_s: float
+    watchdog_s: float
+    tries: int
+    allowed_hosts: tuple[str, ...]
+    config_error: str | None
+
+
+def home_of(flags: Mapping[str, str], environ: Mapping[str, str]) -> Home:
+    """The directory that `--config-dir`, else `PARACHUTE_HOME`, else the default names."""
+    root = flags.get("config-dir") or environ.get("PARACHUTE_HOME") or "~/.parachute"
+    return Home(os.path.abspath(os.path.expanduser(root)))
+
+
+def parse_serve_flags(argv: list[str]) -> dict[str, str]:
+    """The flags of `serve`; raises UsageError. By hand: argparse would double the start's cost."""
+    flags: dict[str, str] = {}
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word[2:].partition("=") if word.startswith("--") else ("", "", "")
+        if name in SERVE_SWITCHES and not equals:
+            flags[name] = "yes"
+            continue
+        if name not in SERVE_VALUES:
+            raise UsageError(f"unknown argument {word[:100]!r}; see: hub.pyz serve --help")
+        if not equals:
+            if not rest:
+                raise UsageError(f"--{name} needs a value; see: hub.pyz serve --help")
+            value = rest.pop(0)
+        flags[name] = value
+    return flags
+
+
+def _port(text: str, origin: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise UsageError(f"{origin} must be a port from 0 to 65535, not {text[:100]!r}")
+    return int(text)
+
+
+def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
+    """Settings from flags, then environment, then `hub.json`, then defaults.
+
+    Raises UsageError for a bad flag or variable. A bad `hub.json` never stops a hub: what is
+    wrong stands in `config_error`, and the defaults hold.
+    """
+    home = home_of(flags, environ)
+    values, problems = read_config(home)
+    port = flags.get("port")
+    from_environment = environ.get("PORT", "")
+    if port is not None:
+        number = _port(port, "--port")
+    else:
+        number = _port(from_environment, "PORT") if from_environment else DEFAULT_PORT
+    return Settings(
+        home=home,
+        host=flags.get("host") or environ.get("PARACHUTE_BIND_HOST") or DEFAULT_HOST,
+        port=number,
+        releases=flags.get("releases") or values["releases"],
+        ready_timeout_s=values["ready_timeout_s"],
+        probation_s=values["probation_s"],
+        probation_max_s=values["probation_max_s"],
+        drain_s=values["drain_s"],
+        stop_s=values["stop_s"],
+        watchdog_s=values["watchdog_s"],
+        tries=values["tries"],
+        allowed_hosts=values["allowed_hosts"],
+        config_error="; ".join(problems) or None,
+    )
+
+
+def read_config(home: Home) -> tuple[dict[str, Any], list[str]]:
+    """The checked content of `hub.json`, defaults filled in, and what is wrong with it."""
+    values: dict[str, Any] = {**TIMES, "tries": DEFAULT_TRIES, "releases": None}
+    values["allowed_hosts"] = ()
+    problems: list[str] = []
+    try:
+        raw = read_json(home.hub_json) or {}
+    except Unreadable as error:
+        return values, [f"{error}; defaults are used, and no release source"]
+    for key, value in raw.items():
+        if key not in KNOWN_KEYS:
+            problems.append(f"hub.json: unknown key {key[:100]!r}")
+            continue
+        problem = _check(key, value)
+        if problem:
+            problems.append(f"hub.json: {key} {problem}; the default is used")
+        else:
+            values[key] = tuple(value) if key == "allowed_hosts" else value
+    for lesser, greater, margin in (
+        ("drain_s", "stop_s", 2.0),
+        ("probation_s", "probation_max_s", 0.0),
+    ):
+        if values[lesser] + margin > values[greater]:
+            problems.append(
+                f"hub.json: {lesser} must be at least {margin:g} s below {greater}"
+                if margin
+                else f"hub.json: {lesser} must not be above {greater}"
+            )
+            values[lesser], values[greater] = TIMES[lesser], TIMES[greater]
+    return values, problems
+
+
+def _check(key: str, value: Any) -> str | None:
+    if key in TIMES:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 < value <= LONGEST_TIME_S:
+            return f"must be a number of seconds above 0 and up to {LONGEST_TIME_S:g}"
+    elif key == "tries":
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_TRIES:
+            return f"must be a whole number from 1 to {MOST_TRIES}"
+    elif key == "releases":
+        if not isinstance(value, str) or not value:
+            return "must be the directory of a release repository"
+    elif not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        return "must be a list of host names"
+    return None
