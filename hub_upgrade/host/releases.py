@@ -1,0 +1,239 @@
+"""`home/releases`: immutable release directories and the markers beside and in them.
+
+A release is added whole, by one rename, and removed only when no process runs it: whoever runs
+one holds a shared lock on its file. Its `good` marker is published last and removed first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from hub_upgrade.domain.boot_record import Release
+from hub_upgrade.domain.versions import is_version, sort_key
+from hub_upgrade.host import files
+from hub_upgrade.host.files import Home, Lock
+
+FILE = "hub.pyz"
+GOOD = "good"
+BAD = ".bad"
+STAGING = ".staging-"
+MOST_BAD_MARKS = 50
+DIGEST_DIGITS = 16
+
+
+def name_of(version: str, digest: str) -> str:
+    """The directory name of a release."""
+    return f"{version}-{digest[:DIGEST_DIGITS]}"
+
+
+def version_of(name: str) -> str | None:
+    """The version in a directory name, or None if it is not one of a release."""
+    version, dash, digits = name.rpartition("-")
+    hexadecimal = len(digits) == DIGEST_DIGITS and not digits.strip("0123456789abcdef")
+    return version if dash and hexadecimal and is_version(version) else None
+
+
+def path_of(home: Home, name: str) -> str:
+    """The file of a release."""
+    return os.path.join(home.releases, name, FILE)
+
+
+def _write_tree(directory: str, data: bytes) -> None:
+    os.mkdir(directory, 0o700)
+    files.write_new(os.path.join(directory, FILE), data, 0o500)
+    files.sync_directory(directory)
+
+
+def _remove_tree(directory: str) -> None:
+    for entry in os.listdir(directory):
+        os.unlink(os.path.join(directory, entry))
+    os.rmdir(directory)
+
+
+def add(home: Home, version: str, data: bytes) -> str:
+    """Add a release whole and durably, and return its name; again is safe. Raises OSError.
+
+    A damaged directory of the same name is renamed away first, so that one that runs goes on.
+    """
+    digest = files.sha256(data)
+    name = name_of(version, digest)
+    target = os.path.join(home.releases, name)
+    if is_whole(home, name, digest):
+        return name
+    files.make_directory(home.releases)
+    staging = os.path.join(home.releases, STAGING + os.urandom(6).hex())
+    try:
+        _write_tree(staging, data)
+        if os.path.lexists(target):
+            os.rename(target, os.path.join(home.releases, STAGING + os.urandom(6).hex()))
+        os.rename(staging, target)
+    except BaseException:
+        try:
+            _remove_tree(staging)
+        except OSError:
+            pass
+        raise
+    files.sync_directory(home.releases)
+    return name
+
+
+def digest_of(home: Home, name: str) -> str | None:
+    """The SHA-256 of a release's file as it lies there; None when it cannot be read."""
+    try:
+        return files.sha256(files.read_regular(path_of(home, name), 64 * 1024 * 1024))
+    except (OSError, files.Unreadable):
+        return None
+
+
+def is_whole(home: Home, name: str, digest: str | None = None) -> bool:
+    """Whether a release is what its name (and `digest`, if given) says."""
+    found = digest_of(home, name)
+    if found is None or version_of(name) is None:
+        return False
+    return name.endswith("-" + found[:DIGEST_DIGITS]) and digest in (None, found)
+
+
+def _read_marker(path: str) -> str | None:
+    try:
+        text = files.read_regular(path, 4096).decode("ascii").strip()
+    except (OSError, files.Unreadable, UnicodeDecodeError):
+        return None
+    return text if len(text) == 64 and not text.strip("0123456789abcdef") else None
+
+
+def find(home: Home) -> dict[str, Release]:
+    """Every release directory, the damaged ones too (`whole` tells); never raises."""
+    found = {}
+    for name in _list(home.releases):
+        version = version_of(name)
+        if version is None:
+            continue
+        digest = digest_of(home, name) or ""
+        marker = _read_marker(os.path.join(home.releases, name, GOOD))
+        found[name] = Release(
+            name=name,
+            version=version,
+            digest=digest,
+            good=bool(digest) and marker == digest,
+            bad=os.path.lexists(os.path.join(home.releases, name + BAD)),
+            whole=bool(digest) and name.endswith("-" + digest[:DIGEST_DIGITS]),
+        )
+    return found
+
+
+def bad_digests(home: Home) -> tuple[str, ...]:
+    """The digests of all `.bad` marks, for a record that must be made anew."""
+    marks = [name for name in _list(home.releases) if name.endswith(BAD)]
+    read = [_read_marker(os.path.join(home.releases, name)) for name in sorted(marks)]
+    return tuple(digest for digest in read if digest)
+
+
+def _list(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def mark_good(home: Home, name: str, digest: str) -> None:
+    """Publish that a release was proven; raises OSError."""
+    files.write_durably(os.path.join(home.releases, name, GOOD), digest.encode() + b"\n")
+
+
+def unmark(home: Home, name: str) -> None:
+    """Take the `good` marker away; raises OSError."""
+    if os.path.isdir(os.path.join(home.releases, name)):
+        files.remove_durably(os.path.join(home.releases, name, GOOD))
+
+
+def mark_bad(home: Home, name: str, digest: str) -> None:
+    """Put a `.bad` mark beside a release; raises OSError."""
+    if _read_marker(os.path.join(home.releases, name + BAD)) != digest:
+        files.write_durably(os.path.join(home.releases, name + BAD), digest.encode() + b"\n")
+
+
+def unmark_bad(home: Home, name: str) -> None:
+    """Take the `.bad` mark away; raises OSError."""
+    files.remove_durably(os.path.join(home.releases, name + BAD))
+
+
+def hold(path: str) -> Lock | None:
+    """The shared lock on its own file that every running release holds; None where that fails."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    lock = Lock(descriptor, path)
+    if _flock(descriptor, shared=True):
+        return lock
+    lock.release()
+    return None
+
+
+def _flock(descriptor: int, shared: bool) -> bool:
+    operation = files.fcntl.LOCK_SH if shared else files.fcntl.LOCK_EX
+    try:
+        files.fcntl.flock(descriptor, operation | files.fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def prune(home: Home, keep: set[str]) -> list[str]:
+    """Remove what nobody needs or runs: old releases, leftovers of dead writers, old marks.
+
+    The caller holds `operation.lock`, so that nobody stages meanwhile. Returns what went.
+    Best effort: what cannot be removed is left for another time.
+    """
+    gone = []
+    for name in _list(home.releases):
+        full = os.path.join(home.releases, name)
+        if name.startswith(STAGING) or (version_of(name) is not None and name not in keep):
+            if os.path.isdir(full) and not os.path.islink(full) and _remove_release(home, full):
+                gone.append(name)
+        elif name.startswith(".") and name.endswith(".tmp") and os.path.isfile(full):
+            try:
+                os.unlink(full)
+                gone.append(name)
+            except OSError:
+                pass
+    _prune_marks(home)
+    return gone
+
+
+def _remove_release(home: Home, full: str) -> bool:
+    """Rename away and remove, unless a process holds the file's shared lock."""
+    descriptor = -1
+    try:
+        descriptor = os.open(os.path.join(full, FILE), os.O_RDONLY | os.O_CLOEXEC)
+        if not _flock(descriptor, shared=False):
+            return False
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+            return False
+    try:
+        away = full
+        if not os.path.basename(full).startswith(STAGING):
+            away = os.path.join(home.releases, STAGING + os.urandom(6).hex())
+            os.rename(full, away)
+        _remove_tree(away)
+    except OSError:
+        return False
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return True
+
+
+def _prune_marks(home: Home) -> None:
+    marks = [name for name in _list(home.releases) if name.endswith(BAD)]
+    if len(marks) <= MOST_BAD_MARKS:
+        return
+    versions = [(version_of(name[: -len(BAD)]), name) for name in marks]
+    ordered = sorted(versions, key=lambda pair: sort_key(pair[0] or "0.0.0"))
+    for _version, name in ordered[: len(marks) - MOST_BAD_MARKS]:
+        try:
+            os.unlink(os.path.join(home.releases, name))
+        except OSError:
+            pass
