@@ -507,3 +507,20 @@ def _with_verdict(record: BootRecord, verdict: Verdict) -> BootRecord:
 def done(mind: Mind, action: Action) -> Mind:
     """The mind after one action of `todo` is on the disk."""
     return mind._replace(todo=tuple(a for a in mind.todo if a != action))
+
+
+def rebuilt(
+    releases: Mapping[str, Release], bad_digests: tuple[str, ...], now: str
+) -> BootRecord:
+    """A record made anew from the markers, when `boot.json` is not there or cannot be read."""
+    good = [
+        r for r in releases.values() if r.good and r.whole and r.digest not in bad_digests
+    ]
+    good.sort(key=lambda r: sort_key(r.version), reverse=True)
+    names = [r.name for r in good]
+    return BootRecord(
+        current=names[0] if names else None,
+        previous=names[1] if len(names) > 1 else None,
+        rejected=bad_digests[-MOST_REJECTED:],
+        rebuilt=now,
+    )
