@@ -1,0 +1,65 @@
+"""Plain values between a connection and a handler: neither knows the other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Mapping, NamedTuple, Tuple, Union
+
+from hub_upgrade.host.children import ChildResult
+
+MAX_ECHO = 100
+"""Nothing that a client sent is repeated to it, or in a log, beyond this many characters."""
+
+Headers = Tuple[Tuple[str, str], ...]
+
+
+class Request(NamedTuple):
+    """One whole request: `path` without its query, header names in lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    peer: str
+
+
+class Response(NamedTuple):
+    """An answer; `content-length`, `date`, `content-type` (JSON) and `cache-control` are added."""
+
+    status: int
+    body: bytes
+    headers: Headers = ()
+
+
+class Later(NamedTuple):
+    """An answer that waits for a one-shot child: the loop runs it, `finish` makes the answer."""
+
+    argv: list[str]
+    timeout_s: float
+    finish: Callable[[ChildResult], Response]
+
+
+Answer = Union[Response, Later]
+
+
+class Principal(NamedTuple):
+    """Who sent a request: the name of the token, and what it may do."""
+
+    name: str
+    scopes: frozenset[str]
+
+
+def json_response(status: int, value: Any, headers: Headers = ()) -> Response:
+    """An answer of one JSON value."""
+    return Response(status, json.dumps(value, separators=(",", ":")).encode("ascii"), headers)
+
+
+def error_response(status: int, code: str, sentence: str, headers: Headers = ()) -> Response:
+    """The shape of every error: a code for programs, a sentence an operator can act on."""
+    return json_response(status, {"error": code, "error_description": sentence}, headers)
+
+
+def shortened(text: str) -> str:
+    """What a client sent, in quotes, printable and bounded, fit for a sentence."""
+    return repr(text if len(text) <= MAX_ECHO else text[: MAX_ECHO - 3] + "...")
