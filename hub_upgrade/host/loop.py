@@ -50,6 +50,7 @@ class Loop:
         self._signals: dict[int, Callable[[], None]] = {}
         self._children: dict[int, Callable[[int], None]] = {}
         self._late: list[Callable[[float], None]] = []
+        self._awake = time.monotonic()
         self._running = False
         self.reap_orphans = False
         self._wake_read, self._wake_write = os.pipe()
@@ -135,13 +136,15 @@ class Loop:
         except InterruptedError:
             ready = []
         now = time.monotonic()
+        gap = now - self._awake - asked  # since the last wait ended: a stop may hit us anywhere
+        self._awake = now
         handlers = self._handlers
         for descriptor, events in ready:
             handler = handlers.get(descriptor)
             if handler is not None:
                 handler(events)
-        if now - before > asked + LATE_S:
-            self._slept(now - before - asked)
+        if gap > LATE_S:
+            self._slept(gap)
         if timers and timers[0].when <= now:
             self._run_timers(now)
 

@@ -1,0 +1,222 @@
+"""What the launcher reads and writes under `home`, with every refusal turned into words."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from hub_upgrade.domain import boot
+from hub_upgrade.domain.boot import Action, World
+from hub_upgrade.domain.boot_record import BootRecord, Next, Release, Trial
+from hub_upgrade.host import boot_store, files, processes, releases
+from hub_upgrade.host.files import Lock, Unreadable
+from hub_upgrade.launcher.child import Child
+from hub_upgrade.launcher.place import Place, say, url_of
+from hub_upgrade.settings import Settings
+from hub_upgrade.version import VERSION
+
+MOST_TRIAL_LOGS = 5
+TRIAL_LOG_BYTES = 1024 * 1024
+COMPLAIN_EVERY_S = 60.0
+
+
+class Disk:
+    """The launcher's side of `home`; where home is no use it remembers, and says so."""
+
+    def __init__(self, place: Place, settings: Settings, proving: bool) -> None:
+        self._place = place
+        self._home = place.home
+        self._settings = settings
+        self._proving = proving
+        self._boot_signature: tuple[int, ...] | None = None
+        self._complained: dict[str, float] = {}
+        self._serve_json: dict[str, Any] = {}
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def record(self) -> BootRecord:
+        """The record as it lies there, or made anew from the markers."""
+        try:
+            found = boot_store.read_boot(self._home)
+        except Unreadable as error:
+            say(f"passed over: {error}")
+            found = None
+        if found is not None:
+            self._boot_signature = _signature(self._home.boot_json)
+            return found
+        bad = releases.bad_digests(self._home)
+        made = boot.rebuilt(releases.find(self._home), bad, files.now_rfc3339())
+        if made.current is not None:
+            say(f"boot.json was made anew: {made.current} is the best release ever proven")
+        return made
+
+    def world(self) -> World:
+        """What the disk holds now; what cannot be run is said once."""
+        found = releases.find(self._home)
+        for release in found.values():
+            if not release.whole:
+                self.complain(f"passed over {release.name}: it is missing or damaged")
+        return World(found, self._place.factory, self._settings.tries, files.now_rfc3339())
+
+    def path(self, name: str) -> str:
+        """The file of a release; the factory's may lie in a place of its own."""
+        if name == self._place.factory.name:
+            return self._place.factory_path
+        return releases.path_of(self._home, name)
+
+    def next(self) -> Next | None:
+        """What a helper handed over; what cannot be read is moved aside, so that nothing waits for it."""
+        if self._place.trouble:
+            return None
+        try:
+            return boot_store.read_next(self._home)
+        except Unreadable as error:
+            say(f"passed over: {error}")
+            try:
+                files.move_aside(self._home.next_json)
+            except OSError as problem:
+                self.complain(f"{self._home.next_json} cannot be moved aside: {problem.strerror}")
+            return None
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def charge(self, record: BootRecord) -> str:
+        """Make a charged try durable, then take `next.json` away; why not, or nothing."""
+        why = self._write_boot(record)
+        if not why:
+            self.remove_next()
+        return why
+
+    def remove_next(self) -> None:
+        """It is taken up already: should it stay, the record knows its operation."""
+        try:
+            boot_store.remove_next(self._home)
+        except OSError as error:
+            self.complain(f"{self._home.next_json} cannot be removed: {error.strerror}")
+
+    def carry_out(self, action: Action, record: BootRecord) -> str:
+        """One write of `Mind.todo`; why it cannot be done, or nothing."""
+        if self._place.trouble:
+            return ""  # obeyed in memory, which is all there is
+        if action.verb == "record":
+            return self._write_boot(record)
+        try:
+            if action.verb == "good":
+                releases.mark_good(self._home, action.release, action.digest)
+            elif action.verb == "unmark":
+                releases.unmark(self._home, action.release)
+            elif action.verb == "bad":
+                releases.mark_bad(self._home, action.release, action.digest)
+            elif action.verb == "unbad":
+                releases.unmark_bad(self._home, action.release)
+        except FileNotFoundError:
+            return ""  # the release directory is gone: there is nothing to mark
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
+    def _write_boot(self, record: BootRecord) -> str:
+        if self._place.trouble:
+            return self._place.trouble
+        try:
+            files.make_directory(self._home.releases)
+            boot_store.write_boot(self._home, record)
+        except OSError as error:
+            return error.strerror or str(error)
+        self._boot_signature = _signature(self._home.boot_json)
+        return ""
+
+    def keep(self, record: BootRecord) -> None:
+        """Write `boot.json` again when it was lost or changed: nobody else may write it."""
+        if self._place.trouble or self._boot_signature is None:
+            return
+        if _signature(self._home.boot_json) != self._boot_signature:
+            say("boot.json was lost or changed by somebody else; it is written again")
+            self._write_boot(record)
+
+    def prune(self, record: BootRecord) -> None:
+        """Remove what nobody needs, if no operation is under way."""
+        if self._place.trouble or record.trial is not None:
+            return
+        try:
+            lock = Lock.try_take(self._home.operation_lock)
+        except OSError:
+            return
+        if lock is None:
+            return
+        try:
+            if not os.path.lexists(self._home.next_json):
+                keep = {record.current, record.previous, self._place.factory.name}
+                releases.prune(self._home, {name for name in keep if name})
+        finally:
+            lock.release()
+
+    def trial_log(self, trial: Trial) -> tuple[int, int]:
+        """A new `logs/trial-<id>.log` and its room in bytes; (-1, 0) where there is none."""
+        if self._place.trouble:
+            return -1, 0
+        name = f"trial-{trial.operation_id or trial.release}.log"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            files.make_directory(self._home.logs)
+            self._drop_old_logs(name)
+            return os.open(os.path.join(self._home.logs, name), flags, 0o600), TRIAL_LOG_BYTES
+        except OSError as error:
+            self.complain(f"no {name}: {error.strerror}")
+            return -1, 0
+
+    def _drop_old_logs(self, new: str) -> None:
+        logs = [n for n in os.listdir(self._home.logs) if n.startswith("trial-") and n != new]
+        paths = [os.path.join(self._home.logs, name) for name in logs]
+        paths.sort(key=lambda path: os.lstat(path).st_mtime_ns, reverse=True)
+        for path in paths[MOST_TRIAL_LOGS - 1 :]:
+            os.unlink(path)
+
+    def serving(self, child: Child, instance: str) -> None:
+        """Say in `serve.json` who serves; best effort, for people and the command line."""
+        value = {
+            "format": 1,
+            "pid": os.getpid(),
+            "start_time": processes.start_time(os.getpid()),
+            "address": url_of(self._place.listener),
+            "instance": instance,
+            "launcher_version": VERSION,
+            "releases": self._settings.releases,
+            "proving": self._proving,
+            "hub_pid": child.pid,
+            "hub_start_time": child.start_time,
+            "factory": self._place.original,
+        }
+        if self._place.trouble or value == self._serve_json:
+            return
+        try:
+            boot_store.write_serve(self._home, value)
+            self._serve_json = value
+        except OSError as error:
+            self.complain(f"serve.json cannot be written: {error.strerror}")
+
+    def leave(self) -> None:
+        """Nobody serves here any more."""
+        if self._serve_json:
+            try:
+                files.remove_durably(self._home.serve_json)
+            except OSError:
+                pass  # it is believed only if /health agrees
+
+    def complain(self, text: str) -> None:
+        """Say it, but the same thing once a minute at most."""
+        now = time.monotonic()
+        if now - self._complained.get(text, -COMPLAIN_EVERY_S) >= COMPLAIN_EVERY_S:
+            if len(self._complained) > 100:
+                self._complained.clear()
+            self._complained[text] = now
+            say(text)
+
+
+def _signature(path: str) -> tuple[int, ...] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return ()
+    return (found.st_ino, found.st_size, found.st_mtime_ns)

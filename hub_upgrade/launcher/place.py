@@ -1,0 +1,197 @@
+"""Where a launcher lives: its home, its lock, its listening socket, its factory's copy."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import sys
+import time
+from typing import NamedTuple
+
+from hub_upgrade.domain.boot_record import Release
+from hub_upgrade.errors import HostError
+from hub_upgrade.host import boot_store, files, processes, releases
+from hub_upgrade.host.files import Home, Lock
+from hub_upgrade.settings import Settings
+from hub_upgrade.version import VERSION
+
+LOCK_WAIT_S = 15.0
+LOCK_POLL_S = 0.05
+BACKLOG = 512
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+
+class Place(NamedTuple):
+    """What a launcher needs before it can decide anything. `trouble` says why home is no use."""
+
+    home: Home
+    lock: Lock | None
+    trouble: str
+    listener: socket.socket
+    factory: Release
+    factory_path: str
+    original: str
+
+
+class StoppedEarly(Exception):  # noqa: N818 - a request that was granted, not an error
+    """Somebody asked for a stop before anything was started."""
+
+
+def say(text: str) -> None:
+    """One line on stderr; a full or closed one is no reason to stop."""
+    try:
+        os.write(2, f"launcher: {text}\n".encode("utf-8", "replace"))
+    except OSError:
+        pass
+
+
+def take_home(settings: Settings) -> tuple[Lock | None, str]:
+    """Home's lock, or why there is none. Raises HostError when another launcher holds it."""
+    home = settings.home
+    try:
+        files.make_directory(home.root)
+        files.make_directory(home.releases)
+        files.make_directory(home.logs)
+        lock = _wait_for_lock(settings)
+    except OSError as error:
+        return None, _trouble(home, error)
+    return lock, ""
+
+
+def _trouble(home: Home, error: OSError) -> str:
+    what = error.strerror or str(error)
+    if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+        return f"{home.root} cannot be locked ({what}); use a local file system"
+    try:
+        owner = os.stat(home.root).st_uid
+    except OSError:
+        return f"{home.root} cannot be used ({what})"
+    user = os.geteuid()
+    mend = f"; mend it with: chown -R {user} {home.root}" if owner != user else ""
+    return f"{home.root} cannot be written ({what}; its owner is {owner}, we are {user}){mend}"
+
+
+def _wait_for_lock(settings: Settings) -> Lock:
+    home = settings.home
+    started = time.monotonic()
+    asked = False
+    while True:
+        lock = Lock.try_take(home.serve_lock)
+        if lock is not None:
+            return lock
+        if signal.sigpending() & STOP_SIGNALS:
+            raise StoppedEarly
+        serving = boot_store.read_serve(home) or {}
+        waited = time.monotonic() - started
+        if serving.get("proving") is True and not asked:
+            asked = _ask_prover_to_leave(serving)
+        if waited > settings.stop_s:
+            _kill_orphan(serving)
+        if waited > LOCK_WAIT_S:
+            pid, address = serving.get("pid"), serving.get("address")
+            raise HostError(
+                f"{home.root} is served already by process {pid} at {address}; stop that one, "
+                "or use another --config-dir"
+            )
+        time.sleep(LOCK_POLL_S)
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _started(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _ask_prover_to_leave(serving: dict[str, object]) -> bool:
+    return processes.signal_process(
+        _number(serving.get("pid")), _started(serving.get("start_time")), signal.SIGTERM
+    )
+
+
+def _kill_orphan(serving: dict[str, object]) -> None:
+    """A hub whose launcher is dead has had its time to leave."""
+    if processes.alive(_number(serving.get("pid")), _started(serving.get("start_time"))):
+        return
+    processes.signal_process(
+        _number(serving.get("hub_pid")), _started(serving.get("hub_start_time")), signal.SIGKILL
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket; raises HostError with what to do about a taken port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise HostError(
+                f"port {port} on {host} is taken by another program; choose another with --port"
+            ) from error
+        raise HostError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address to print and to ask."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def own_file() -> str:
+    """The factory file: what the operator installed and started. Raises HostError."""
+    path = os.path.realpath(sys.argv[0])
+    if not os.path.isfile(path) or path.endswith(".py"):
+        raise HostError("serve runs from a built hub.pyz; make one with: python3 build_pyz.py")
+    return path
+
+
+def keep_factory(home: Home, usable: bool, original: str) -> tuple[Release, str]:
+    """The factory's own copy and where it lies: in home, else in a private place, else itself.
+
+    The installed file may be replaced while we run, so it is not what runs. Raises HostError.
+    """
+    try:
+        data = files.read_regular(original, 64 * 1024 * 1024)
+    except (OSError, files.Unreadable) as error:
+        raise HostError(f"{original} cannot be read: {error}") from error
+    digest = files.sha256(data)
+    name = releases.name_of(VERSION, digest)
+    factory = Release(name=name, version=VERSION, digest=digest)
+    if usable:
+        try:
+            releases.add(home, VERSION, data)
+            return factory, releases.path_of(home, name)
+        except OSError as error:
+            say(f"no copy of {original} in {home.releases}: {error.strerror}")
+    if releases.is_whole(home, name, digest):
+        return factory, releases.path_of(home, name)
+    private = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"hub-{os.urandom(6).hex()}")  # noqa: S108
+    try:
+        os.mkdir(private, 0o700)
+        path = os.path.join(private, releases.FILE)
+        files.write_new(path, data, 0o500)
+        return factory, path
+    except OSError:
+        say(f"no copy of {original} anywhere: do not replace it while this runs")
+        return factory, original
+
+
+def settle_in(settings: Settings, proving: bool) -> Place:
+    """Everything at its place, or HostError; StoppedEarly when a stop came first."""
+    original = own_file()
+    lock, trouble = take_home(settings)
+    if trouble:
+        say(trouble)
+    host, port = ("127.0.0.1", 0) if proving else (settings.host, settings.port)
+    listener = listen(host, port)
+    factory, path = keep_factory(settings.home, not trouble, original)
+    return Place(settings.home, lock, trouble, listener, factory, path, original)
