@@ -18,6 +18,9 @@ LOCK_WAIT_S = 2.0
 """How long `state.lock` is waited for: whoever holds it does one read-compare-replace."""
 LOCK_POLL_S = 0.005
 HISTORY_LIMIT = 100
+HISTORY_LOG_LINES = 50
+"""The history keeps the end of each log: a hundred whole ones would be a hundred megabytes."""
+HISTORY_BYTES = 32 * 1024 * 1024
 RACY_S = 0.1
 """Two replacements within one tick of the file system's clock can look alike: what was written so
 short a time ago is read again."""
@@ -42,6 +45,15 @@ def _not_recorded(path: str, error: OSError) -> NotRecordedError:
 def encode(value: dict[str, Any]) -> bytes:
     """One compact JSON object."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def encode_text(text: str) -> bytes:
+    """One JSON string."""
+    return json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _shortened(operation: Operation) -> Operation:
+    return operation._replace(log=operation.log[-HISTORY_LOG_LINES:])
 
 
 class StatusStore:
@@ -102,8 +114,9 @@ class StatusStore:
         """The operations that ended, newest first; never raises."""
         past = self._past()
         latest = self._load()
-        if latest is not None and latest.finished and not _knows(past, latest):
-            past.append(to_wire(latest))
+        if latest is not None and latest.finished:
+            if all(entry["operation_id"] != latest.operation_id for entry in past):
+                past.append(to_wire(_shortened(latest)))
         return past[::-1][:HISTORY_LIMIT]
 
     def _refresh(self) -> None:
@@ -147,33 +160,36 @@ class StatusStore:
         the slot still bears the record, and the next claim tries again."""
         if operation is None or not operation.finished:
             return
-        past = self._past()
-        if _knows(past, operation):
+        lines = self._past_lines()
+        mark = encode_text(operation.operation_id)
+        if any(mark in line for line in lines):
             return
-        past.append(to_wire(operation))
-        lines = [encode(entry) + b"\n" for entry in past[-HISTORY_LIMIT:]]
+        lines.append(encode(to_wire(_shortened(operation))))
         try:
             if os.path.isdir(self._home.history):
                 files.move_aside(self._home.history)
-            self._write(self._home.history, b"".join(lines))
+            self._write(self._home.history, b"\n".join(lines[-HISTORY_LIMIT:]) + b"\n")
         except OSError:
             pass
 
-    def _past(self) -> list[dict[str, Any]]:
-        """The history's readable lines, oldest first; never raises."""
+    def _past_lines(self) -> list[bytes]:
+        """The history's lines, oldest first; never raises."""
         try:
-            lines = files.read_regular(self._home.history, HISTORY_BYTES).splitlines()
+            return files.read_regular(self._home.history, HISTORY_BYTES).splitlines()
         except (OSError, Unreadable):
             return []
+
+    def _past(self) -> list[dict[str, Any]]:
+        """The history's readable lines, oldest first; never raises."""
         past = []
-        for line in lines:
+        for line in self._past_lines()[-HISTORY_LIMIT:]:
             try:
-                operation = from_wire(json.loads(line))
+                operation = from_wire(json.loads(line.decode("utf-8")))
             except (ValueError, RecursionError):
                 continue
             if operation is not None:
                 past.append(to_wire(operation))
-        return past[-HISTORY_LIMIT:]
+        return past
 
     def _sweep(self) -> None:
         """Remove the temporary files of writers that died: nobody else writes under the lock."""
@@ -193,14 +209,6 @@ class StatusStore:
             yield
         finally:
             lock.release()
-
-
-HISTORY_BYTES = 128 * 1024 * 1024
-"""A hundred records of the longest log there can be."""
-
-
-def _knows(past: list[dict[str, Any]], operation: Operation) -> bool:
-    return any(entry["operation_id"] == operation.operation_id for entry in past)
 
 
 def take_state_lock(home: Home) -> Lock:
@@ -254,5 +262,5 @@ class MemoryStatusStore:
         self._operation = operation
         self._wire = encode(to_wire(operation))
         if operation.finished:
-            self._past = [*self._past, to_wire(operation)][-HISTORY_LIMIT:]
+            self._past = [*self._past, to_wire(_shortened(operation))][-HISTORY_LIMIT:]
         return operation
