@@ -14,6 +14,7 @@ from hub_upgrade.host.loop import READ, Loop
 TAIL_LINES = 50
 LINE_CHARACTERS = 2000
 BACKLOG_BYTES = 64 * 1024
+MOST_PIECES = 16
 PIECE = 4096
 """At most PIPE_BUF: a pipe that polls as writable takes this much without blocking (pipe(7))."""
 
@@ -38,8 +39,10 @@ class Relay:
         loop.watch(descriptor, READ, lambda _events: self.drain())
 
     def drain(self) -> None:
-        """Take all that is there."""
-        while self._descriptor >= 0:
+        """Take what is there, in bounded turns: a hub that never stops printing holds up nobody."""
+        for _ in range(MOST_PIECES):
+            if self._descriptor < 0:
+                break
             try:
                 piece = os.read(self._descriptor, 65536)
             except BlockingIOError:

@@ -147,6 +147,8 @@ class Launcher:
         self._deadlines.start("tick", TICK_S, self._every_second)
         if self.mind.state != boot.SERVING:
             self._manager.more_time()
+        if self.child is not None:
+            self.child.relay.flush()
         self._check_watchdog()
         self._disk.keep(self.mind.record)
         self._flush()
