@@ -6,7 +6,6 @@ A leading `v` is passed over everywhere, and build metadata has no part in any c
 from __future__ import annotations
 
 import re
-from typing import Tuple
 
 LONGEST_VERSION = 100
 CHANNELS = ("latest", "rc")
@@ -20,8 +19,8 @@ _VERSION = re.compile(
 )
 _CANDIDATE = re.compile(r"-rc(?:\.[0-9]+)?")
 
-Identifier = Tuple[int, int, str]
-SortKey = Tuple[int, int, int, int, int, Tuple[Identifier, ...]]
+Identifier = tuple[int, int, str]
+SortKey = tuple[int, int, int, int, int, tuple[Identifier, ...]]
 
 
 def is_version(text: str) -> bool:
@@ -31,7 +30,7 @@ def is_version(text: str) -> bool:
 
 def normal(text: str) -> str:
     """The version without its leading `v`."""
-    return text[1:] if text.startswith("v") else text
+    return text.removeprefix("v")
 
 
 def sort_key(text: str) -> SortKey:

@@ -1,0 +1,48 @@
+# Needs Python 3.9 or newer and make; only `lint` fetches anything (two tools, into .tools/).
+
+PYTHON ?= python3
+FULL ?=
+RUFF = ruff==0.17.6
+MYPY = mypy==1.19.1
+TOOLS = .tools/$(RUFF)-$(MYPY)
+TYPED = hub_upgrade build_pyz.py tests $(wildcard bench)
+CRASH_LIMIT_S = $(if $(FULL),43200,1500)
+
+.PHONY: build run test test-all crash lint bench clean
+
+build:
+	$(PYTHON) build_pyz.py
+
+run: build
+	$(PYTHON) examples/tour.py
+
+test:
+	$(PYTHON) -m tests.run
+
+test-all:
+	$(PYTHON) -m tests.every_python
+
+# Every step and every kind once; with FULL=1 the whole product of them.
+crash:
+	CRASH_TESTS=$(if $(FULL),full,cover) $(PYTHON) -m tests.run --crash --limit $(CRASH_LIMIT_S)
+
+lint: $(TOOLS)
+	@passed=0; failed=0; \
+	for tool in "ruff check" "mypy $(TYPED)"; do \
+	    echo "$$tool"; \
+	    if .tools/bin/$$tool; then passed=$$((passed + 1)); else failed=$$((failed + 1)); fi; \
+	done; \
+	echo "$$passed passed, $$failed failed"; test $$failed -eq 0
+
+$(TOOLS):
+	rm -rf .tools
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check $(RUFF) $(MYPY)
+	touch $@
+
+bench: build
+	$(PYTHON) -m bench.run
+
+clean:
+	rm -rf dist .tools .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
