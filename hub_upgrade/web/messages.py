@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Mapping, NamedTuple, Tuple, Union
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Tuple, Union
 
 from hub_upgrade.host.children import ChildResult
 
@@ -13,8 +13,18 @@ MAX_ECHO = 100
 Headers = Tuple[Tuple[str, str], ...]
 
 
+class Principal(NamedTuple):
+    """Who sent a request: the name of the token, and what it may do."""
+
+    name: str
+    scopes: frozenset[str]
+
+
 class Request(NamedTuple):
-    """One whole request: `path` without its query, header names in lower case."""
+    """One whole request: `path` without its query, header names in lower case.
+
+    `principal` is set where the route asks for a scope, `params` where its path has `<names>`.
+    """
 
     method: str
     path: str
@@ -22,6 +32,8 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     peer: str
+    principal: Optional[Principal] = None
+    params: Mapping[str, str] = {}
 
 
 class Response(NamedTuple):
@@ -41,13 +53,6 @@ class Later(NamedTuple):
 
 
 Answer = Union[Response, Later]
-
-
-class Principal(NamedTuple):
-    """Who sent a request: the name of the token, and what it may do."""
-
-    name: str
-    scopes: frozenset[str]
 
 
 def json_response(status: int, value: Any, headers: Headers = ()) -> Response:
