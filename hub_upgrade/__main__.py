@@ -1,11 +1,11 @@
 """The zipapp's door: the right command with the fewest imports."""
 
-from __future__ import annotations
-
 import importlib
+import importlib.util
 import os
 import signal
 import sys
+import types
 
 COMMANDS = {
     "serve": ("hub_upgrade.launcher.main", "run the hub and look after it"),
@@ -25,8 +25,31 @@ COMMANDS = {
 def usage() -> str:
     """What `hub.pyz` can do, a line each."""
     lines = ["usage: hub.pyz COMMAND [OPTIONS]      (hub.pyz COMMAND --help tells more)", ""]
-    lines += [f"  {name:<9} {text}" for name, (_, text) in COMMANDS.items()]
+    lines += [
+        f"  {name:<9} {text}"
+        for name, (module, text) in COMMANDS.items()
+        if importlib.util.find_spec(module)
+    ]
     return "\n".join(lines)
+
+
+def load(module: str) -> "types.ModuleType | None":
+    """A command's module, or None where this file is built without it.
+
+    Raises SystemExit with a sentence where Python's own library is not all there.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if module == missing or module.startswith(missing + "."):
+            return None
+        if missing.partition(".")[0] == __package__:
+            raise
+        sys.exit(
+            f"hub.pyz: this Python lacks the module {missing!r}: install the rest of its "
+            "standard library (on Debian and Ubuntu the package libpython3-stdlib)"
+        )
 
 
 def main(argv: list[str]) -> int:
@@ -36,9 +59,6 @@ def main(argv: list[str]) -> int:
         return 0 if argv else 2
     if argv[0] == "--version":
         argv = ["version"]
-    if argv[0] not in COMMANDS:
-        print(f"hub.pyz: unknown command {argv[0][:100]!r}; see: hub.pyz --help", file=sys.stderr)
-        return 2
     isolated = sys.flags.isolated and sys.flags.no_site
     if argv[0] == "serve" and not isolated and sys.executable and "--help" not in argv:
         # The launcher lives for years: without site packages it is smaller, and nobody's
@@ -46,7 +66,11 @@ def main(argv: list[str]) -> int:
         program = os.path.abspath(sys.argv[0])
         if os.path.isfile(program) and not program.endswith(".py"):
             os.execv(sys.executable, [sys.executable, "-I", "-S", program, *argv])
-    return int(importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]))
+    module = load(COMMANDS[argv[0]][0]) if argv[0] in COMMANDS else None
+    if module is None:
+        print(f"hub.pyz: unknown command {argv[0][:100]!r}; see: hub.pyz --help", file=sys.stderr)
+        return 2
+    return int(module.main(argv[1:]))
 
 
 def run() -> None:

@@ -1,0 +1,196 @@
+"""Build one reproducible `hub.pyz`: `python3 build_pyz.py [--output FILE] [--version X]`.
+
+The archive holds the source and beside it the code compiled by the interpreter that builds
+(unchecked-hash .pyc: only its own minor version of Python takes them up, and starts three times
+faster; every other passes over them). The same sources give the same bytes, in every directory
+and at every time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Mapping
+
+from hub_upgrade.domain.versions import is_version, normal
+from hub_upgrade.host import files
+
+ROOT = Path(__file__).resolve().parent
+OUTPUT = Path("dist") / "hub.pyz"
+SHEBANG = b"#!/usr/bin/env python3\n"
+MOST_BYTES = 300_000
+MOST_SOURCE_BYTES = 120_000
+COMPILE_LIMIT_S = 120.0
+DATE = (1980, 1, 1, 0, 0, 0)
+"""The oldest date that a zip can hold: a real one would make every build differ."""
+
+PACKED = frozenset({".py", ".html", ".js", ".css", ".svg"})
+VERSION_FILE = "hub_upgrade/version.py"
+VERSION_LINE = re.compile(rb'^VERSION = "([^"]*)"$', re.MULTILINE)
+DOOR = b"""from hub_upgrade.__main__ import run
+
+run()
+"""
+
+# Marshalled code depends on the hash seed (the order of sets) and on which strings the
+# interpreter shares already (what was compiled before). So: a fixed seed, no site, and one fork
+# of one and the same process for every file.
+COMPILER = """
+import json, marshal, os, sys
+
+def compiled(name, source):
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        with os.fdopen(writer, "wb") as out:
+            out.write(marshal.dumps(compile(source, name, "exec", dont_inherit=True)))
+            out.flush()
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        data = file.read()
+    return data if os.waitpid(pid, 0)[1] == 0 else b""
+
+sources = json.load(sys.stdin)
+sys.stdout.write(json.dumps({name: compiled(name, sources[name]).hex() for name in sources}))
+"""
+
+_compiled: dict[tuple[str, bytes], bytes] = {}
+
+
+class BuildError(Exception):
+    """A build that cannot be; its text is one sentence."""
+
+
+def sources(root: Path = ROOT) -> dict[str, bytes]:
+    """Every member of the archive that is not compiled, by its name in there."""
+    members = {"__main__.py": DOOR, "LICENSE": (root / "LICENSE").read_bytes()}
+    for path in (root / "hub_upgrade").rglob("*"):
+        if path.suffix in PACKED and path.is_file() and not path.name.startswith("."):
+            members[path.relative_to(root).as_posix()] = path.read_bytes()
+    return members
+
+
+def with_version(text: bytes, version: str) -> bytes:
+    """The text of version.py for another version; raises BuildError."""
+    if not is_version(version):
+        raise BuildError(f"{version[:100]!r} is not a semantic version such as 1.2.3 or 1.2.3-rc.1")
+    line = f'VERSION = "{normal(version)}"'.encode()
+    changed, count = VERSION_LINE.subn(line, text)
+    if count != 1:
+        raise BuildError(f"{VERSION_FILE} has {count} lines VERSION = \"...\" and needs just one")
+    return changed
+
+
+def pyc(code: bytes, source: bytes) -> bytes:
+    """A hash-based, unchecked .pyc (PEP 552): nobody compares it with the source at run time."""
+    return importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(source) + code
+
+
+def compile_all(members: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The .pyc of every source that this Python can compile, by name; each compiled only once."""
+    wanted = {(name, data) for name, data in members.items() if name.endswith(".py")}
+    new = {name: data.decode("utf-8", "replace") for name, data in sorted(wanted - set(_compiled))}
+    if new:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", COMPILER],
+            input=json.dumps(new),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={"PYTHONHASHSEED": "0"},
+            timeout=COMPILE_LIMIT_S,
+            check=True,
+        )
+        for name, code in json.loads(done.stdout).items():
+            data = members[name]
+            _compiled[name, data] = pyc(bytes.fromhex(code), data) if code else b""
+    return {name + "c": _compiled[name, data] for name, data in wanted if _compiled[name, data]}
+
+
+def archive(members: Mapping[str, bytes]) -> bytes:
+    """The bytes of the file: a line for the shell, and a zip of sorted entries of one date."""
+    buffer = io.BytesIO()
+    buffer.write(SHEBANG)
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name in sorted(members):
+            entry = zipfile.ZipInfo(name, DATE)
+            entry.create_system = 3  # Unix, wherever it is built
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            file.writestr(entry, members[name], compresslevel=9)
+    return buffer.getvalue()
+
+
+def build(
+    output: str | os.PathLike[str],
+    version: str | None = None,
+    source_only: bool = False,
+    overlay: Mapping[str, bytes | None] | None = None,
+) -> str:
+    """Write a release to `output`, atomically, and return its SHA-256; raises BuildError, OSError.
+
+    `overlay` replaces or adds members by name, None takes one away: that is how tests make
+    releases that misbehave. What of it does not compile goes in as source alone.
+    """
+    members = sources()
+    if version is not None:
+        members[VERSION_FILE] = with_version(members[VERSION_FILE], version)
+    own = set(members) - set(overlay or ())
+    for name, data in (overlay or {}).items():
+        members.pop(name, None)
+        if data is not None:
+            members[name] = data
+    if not source_only:
+        compiled = compile_all(members)
+        broken = sorted(name for name in own if name.endswith(".py") and name + "c" not in compiled)
+        if broken:
+            raise BuildError(f"{broken[0]} does not compile")
+        members = {**compiled, **members}
+    data = archive(members)
+    target = Path(output).absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    files.write_durably(str(target), data, 0o755)
+    return files.sha256(data)
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """The parsed command line."""
+    parser = argparse.ArgumentParser(prog="build_pyz.py", description="Build hub.pyz.")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"where to ({OUTPUT})")
+    parser.add_argument("--version", help="another version than version.py says")
+    parser.add_argument("--source-only", action="store_true", help="leave the compiled code out")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    """Build, and print where to, how large, and the SHA-256; 0, 1 (failed) or 2 (wrong usage)."""
+    asked = arguments(argv)
+    if asked.version is not None and not is_version(asked.version):
+        print(f"build_pyz.py: {asked.version[:100]!r} is not a semantic version", file=sys.stderr)
+        return 2
+    try:
+        digest = build(asked.output, asked.version, asked.source_only)
+        size = asked.output.stat().st_size
+    except (BuildError, OSError, subprocess.SubprocessError) as error:
+        print(f"build_pyz.py: {error}", file=sys.stderr)
+        return 1
+    print(f"{digest}  {asked.output}  ({size:,} bytes)")
+    limit = MOST_SOURCE_BYTES if asked.source_only else MOST_BYTES
+    if size > limit:
+        print(f"build_pyz.py: that is more than the limit of {limit:,} bytes", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
