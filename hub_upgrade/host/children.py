@@ -49,14 +49,15 @@ class OneShot:
     """A child with a time limit, in a session of its own, its input empty, its output bounded.
 
     `done(ChildResult)` is called exactly once, from the loop, after the child has ended (and been
-    reaped); never after `cancel`. Raises OSError when it cannot be started.
+    reaped); never after `cancel`. Its environment is `env`, or what `environment` makes of ours.
+    Raises OSError when it cannot be started.
     """
 
     def __init__(
         self,
         loop: Loop,
         argv: list[str],
-        env: Mapping[str, str],
+        env: Mapping[str, str] | None,
         timeout_s: float,
         done: Callable[[ChildResult], None],
     ) -> None:
@@ -67,6 +68,8 @@ class OneShot:
         self._kept: dict[int, bytearray] = {}
         self._open: set[int] = set()
         theirs: list[int] = []
+        if env is None:
+            env = environment(os.environ)
         try:
             theirs.append(os.open(os.devnull, os.O_RDONLY))
             for _ in range(2):
