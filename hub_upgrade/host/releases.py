@@ -202,6 +202,19 @@ def prune(home: Home, keep: set[str]) -> list[str]:
     return gone
 
 
+def sweep(home: Home) -> None:
+    """Remove what a writer that died left half staged; the caller holds `operation.lock`."""
+    for name in _list(home.releases):
+        full = os.path.join(home.releases, name)
+        if name.startswith(STAGING) and os.path.isdir(full) and not os.path.islink(full):
+            _remove_release(home, full)
+
+
+def remove(home: Home, name: str) -> bool:
+    """Remove a release that its only user has given up, unless it runs; whether it is gone."""
+    return version_of(name) is not None and _remove_release(home, os.path.join(home.releases, name))
+
+
 def _remove_release(home: Home, full: str) -> bool:
     """Rename away and remove, unless a process holds the file's shared lock."""
     descriptor = -1

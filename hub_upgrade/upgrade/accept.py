@@ -1,0 +1,292 @@
+"""A request becomes a claimed operation and a helper, or a refusal. Nothing slow happens here.
+
+`operation.lock` is taken first, without waiting, and given to the helper as its standard input:
+there is no instant at which an accepted operation is unowned.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Callable, NamedTuple
+
+from hub_upgrade.domain import install, versions
+from hub_upgrade.domain.boot_record import BootRecord
+from hub_upgrade.domain.install import Decision
+from hub_upgrade.domain.operation import (
+    CHANNELS,
+    FAILED,
+    REDEPLOY_REQUIRED,
+    ROLLBACK,
+    UPGRADE,
+    Operation,
+    Request,
+)
+from hub_upgrade.domain.settle import Running
+from hub_upgrade.domain.transitions import finish
+from hub_upgrade.errors import HostError, RefusedError
+from hub_upgrade.host import boot_store, facts, files, interpreter, operation_log, releases
+from hub_upgrade.host.children import environment
+from hub_upgrade.host.files import Home, Lock, Unreadable
+from hub_upgrade.host.processes import spawn, start_time
+from hub_upgrade.upgrade.ports import Store
+from hub_upgrade.upgrade.recovery import settle_locked
+
+TIDYING_S = 0.2
+"""How long a lock is waited for that no open operation explains: a launcher prunes under it, and
+a helper that has written its last word holds it for the moment of its exit."""
+TIDYING_POLL_S = 0.01
+ECHO_CHARACTERS = 100
+EXIT_IN_FLIGHT = 4
+
+StartHelper = Callable[[Operation, Lock], int]
+
+
+class Desk(NamedTuple):
+    """What a request is judged by. `trouble` says why home is no use, `releases` where releases
+    come from; `start_helper` starts one that owns the lock, and returns its PID."""
+
+    home: Home
+    store: Store
+    running: Running
+    releases: str | None
+    trouble: str | None
+    launcher_alive: Callable[[], bool]
+    start_helper: StartHelper
+
+
+def accept_upgrade(
+    desk: Desk,
+    channel: object,
+    version: object,
+    allow_downgrade: bool,
+    requested_by: str,
+) -> Operation:
+    """The accepted operation, its helper started; or a finished one in `redeploy-required`.
+
+    Raises RefusedError with the wire's code, nothing changed.
+    """
+    channel = check_channel(channel, desk.running.version)
+    named = check_version(version)
+    decision = decide(desk)
+    operation = _new(desk, UPGRADE, decision, channel, requested_by)._replace(
+        target_version=named, request=Request(named, allow_downgrade)
+    )
+    if decision.mode == REDEPLOY_REQUIRED:
+        return _record_redeploy(desk, operation)
+    if not desk.releases:
+        raise RefusedError(
+            "no_release_source",
+            'no release source is configured: set "releases" in '
+            f"{desk.home.hub_json}, or start the hub with serve --releases DIR",
+        )
+    return _begin(desk, lambda _boot: operation)
+
+
+def accept_rollback(desk: Desk, requested_by: str) -> Operation:
+    """The accepted rollback to the previous good release. Raises RefusedError, nothing changed."""
+    decision = decide(desk)
+    channel = versions.channel_of(desk.running.version)
+    operation = _new(desk, ROLLBACK, decision, channel, requested_by)
+    if decision.mode == REDEPLOY_REQUIRED:
+        return _record_redeploy(desk, operation)
+
+    def target(boot: BootRecord | None) -> Operation:
+        name = boot.previous if boot is not None else None
+        digest = releases.digest_of(desk.home, name) if name else None
+        if name is None or digest is None or name != releases.name_of(_version(name), digest):
+            raise RefusedError(
+                "nothing_to_roll_back", f"there is no release before {desk.running.version}"
+            )
+        return operation._replace(
+            target_version=_version(name), target_release=name, target_digest=digest
+        )
+
+    return _begin(desk, target)
+
+
+def _version(name: str) -> str:
+    return releases.version_of(name) or ""
+
+
+def check_channel(channel: object, running_version: str) -> str:
+    """One of the closed set; without one it is read off the running version."""
+    if channel is None:
+        return versions.channel_of(running_version)
+    if isinstance(channel, str) and channel in CHANNELS:
+        return channel
+    shown = str(channel)[:ECHO_CHARACTERS]
+    raise RefusedError(
+        "invalid_channel", f"the channel must be latest or rc, not {shown!r}", 400, 2
+    )
+
+
+def check_version(version: object) -> str | None:
+    """An exact version without its leading `v`, or None for none."""
+    if version is None:
+        return None
+    if isinstance(version, str) and versions.is_version(version):
+        return versions.normal(version)
+    shown = str(version)[:ECHO_CHARACTERS]
+    raise RefusedError(
+        "invalid_version", f"the version must be an exact one such as 1.2.3, not {shown!r}", 400, 2
+    )
+
+
+def decide(desk: Desk) -> Decision:
+    """In place or not, from evidence."""
+    return install.decide(facts.probe(desk.home, desk.trouble))
+
+
+def _new(
+    desk: Desk, kind: str, decision: Decision, channel: str, requested_by: str
+) -> Operation:
+    running = desk.running
+    return Operation(
+        operation_id=files.new_id(),
+        kind=kind,
+        mode=decision.mode,
+        current_version=running.version,
+        channel=channel,
+        started_at=files.now_rfc3339(),
+        source=decision.source,
+        reason=decision.reason,
+        evidence=decision.evidence,
+        requested_by=requested_by,
+        current_release=running.release or releases.name_of(running.version, running.digest),
+    )
+
+
+# --- under the lock -----------------------------------------------------------------------------
+
+
+def _begin(desk: Desk, target: Callable[[BootRecord | None], Operation]) -> Operation:
+    lock = take_operation(desk)
+    try:
+        boot = _free(desk)
+        operation = _claim(desk, target(boot))
+        return _start(desk, operation, lock)
+    finally:
+        lock.release()
+
+
+def _record_redeploy(desk: Desk, operation: Operation) -> Operation:
+    """A finished record, and no helper: nothing that this hub writes would be run."""
+    operation = finish(operation, REDEPLOY_REQUIRED, files.now_rfc3339())
+    if desk.trouble:
+        return desk.store.claim(operation)
+    lock = take_operation(desk)
+    try:
+        _free(desk)
+        return _claim(desk, operation)
+    finally:
+        lock.release()
+
+
+def take_operation(desk: Desk) -> Lock:
+    """`operation.lock`; raises RefusedError naming who has it."""
+    deadline = time.monotonic() + TIDYING_S
+    while True:
+        try:
+            lock = Lock.try_take(desk.home.operation_lock)
+        except OSError as error:
+            raise _cannot_record(f"{desk.home.operation_lock}: {error.strerror}") from error
+        if lock is not None:
+            return lock
+        record = desk.store.read()
+        if record is not None and not record.finished:
+            raise _in_flight(f"{record.kind} {record.operation_id} is in flight ({record.phase})")
+        if time.monotonic() > deadline:
+            raise _in_flight("another process holds operation.lock; try again in a moment")
+        time.sleep(TIDYING_POLL_S)
+
+
+def _free(desk: Desk) -> BootRecord | None:
+    """Nothing is pending, and a dead record is settled; raises RefusedError.
+
+    Read in the order in which an operation travels: `next.json`, then `boot.json`.
+    """
+    home = desk.home
+    try:
+        nxt = boot_store.read_next(home)
+        boot = boot_store.read_boot(home)
+    except Unreadable as error:
+        raise _in_flight(f"{error}; the launcher mends it: try again in a moment") from error
+    if nxt is not None:
+        raise _in_flight(f"{nxt.kind} {nxt.operation_id} is handed over, and not decided yet")
+    if boot is None and desk.launcher_alive():
+        raise _in_flight("boot.json is missing; the launcher writes it again in a moment")
+    if boot is not None and boot.trial is not None:
+        trial = boot.trial
+        what = f"{trial.kind} {trial.operation_id}" if trial.operation_id else "the factory's trial"
+        raise _in_flight(f"{what} is not decided yet: {trial.release} is on trial")
+    try:
+        record = settle_locked(home, desk.store, desk.running, desk.launcher_alive())
+    except HostError as error:
+        raise _cannot_record(error.sentence) from error
+    if record is not None and not record.finished:
+        raise _in_flight(f"{record.kind} {record.operation_id} is not decided yet")
+    return boot
+
+
+def _claim(desk: Desk, operation: Operation) -> Operation:
+    try:
+        return desk.store.claim(operation)
+    except HostError as error:
+        raise _cannot_record(error.sentence) from error
+
+
+def _start(desk: Desk, operation: Operation, lock: Lock) -> Operation:
+    try:
+        pid = desk.start_helper(operation, lock)
+    except OSError as error:
+        why = f"the helper could not be started: {error.strerror or error}"
+        return _note(
+            desk, operation, lambda r: finish(r, FAILED, files.now_rfc3339(), why)
+        )
+    started = start_time(pid)
+    return _note(
+        desk, operation, lambda r: r._replace(helper_pid=pid, helper_start_time=started)
+    )
+
+
+def _note(
+    desk: Desk, operation: Operation, change: Callable[[Operation], Operation]
+) -> Operation:
+    """Best effort: the helper holds the lock by now, and whoever settles knows what to do."""
+    try:
+        return desk.store.update(operation.operation_id, change) or operation
+    except HostError:
+        return operation
+
+
+def _in_flight(sentence: str) -> RefusedError:
+    return RefusedError("upgrade_in_flight", sentence, 409, EXIT_IN_FLIGHT)
+
+
+def _cannot_record(why: str) -> RefusedError:
+    sentence = f"the operation cannot be recorded ({why}); nothing was changed"
+    return RefusedError("cannot_record", sentence, 507)
+
+
+# --- the helper's process -----------------------------------------------------------------------
+
+
+def helper_starter(home: Home, own_path: str, launcher_pid: int) -> StartHelper:
+    """A starter of helpers that run the hub's own release, `own_path`; raises OSError."""
+
+    def start(operation: Operation, lock: Lock) -> int:
+        argv = interpreter.command(
+            own_path,
+            *("helper", "--op", operation.operation_id, "--channel", operation.channel),
+            *("--config-dir", home.root),
+        )
+        if launcher_pid > 0:
+            argv += ["--hub-pid", str(launcher_pid)]
+        log = operation_log.open_log(home, operation.operation_id)
+        try:
+            return spawn(argv, environment(os.environ), {0: lock.fd, 1: log, 2: log})
+        finally:
+            os.close(log)
+
+    return start

@@ -1,0 +1,102 @@
+"""What an upgrade needs from the outside, each with its contract in prose."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Protocol
+
+from hub_upgrade.domain.boot_record import Next
+from hub_upgrade.domain.operation import Operation
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and the whole, in bytes, as often as a source likes."""
+
+
+class Resolved(Protocol):
+    """One exact release: a version, the SHA-256 of its file, and a note for the log or ""."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def note(self) -> str: ...
+
+
+class Source(Protocol):
+    """Where releases come from."""
+
+    def resolve(self, channel: str, version: str | None) -> Any:
+        """The one Resolved release that the channel, or an exact version, means now.
+
+        Touches nothing. Raises RefusedError for what is not there, HostError for a source that
+        does not answer.
+        """
+
+    def stage(self, resolved: Any, progress: Progress) -> str:
+        """Put the release beside what runs, verified, and return its directory's name.
+
+        Idempotent: again is safe, and a release that is there already is only verified. Leaves
+        nothing half done behind. Raises RefusedError, HostError or OSError.
+        """
+
+
+class Store(Protocol):
+    """The single slot of the record. See host.status_store for what raises."""
+
+    def read(self) -> Operation | None:
+        """The record, or None; never raises."""
+
+    def wire(self) -> bytes | None:
+        """The record as JSON, or None; never raises."""
+
+    def claim(self, operation: Operation) -> Operation:
+        """A new record into the slot; for the holder of `operation.lock`."""
+
+    def update(
+        self, operation_id: str, change: Callable[[Operation], Operation]
+    ) -> Operation | None:
+        """Read, compare, replace; None when another operation or a finished one is there."""
+
+    def history(self) -> list[dict[str, Any]]:
+        """The operations that ended, newest first; never raises."""
+
+
+class Launcher(Protocol):
+    """The parent process that tries a release and judges it."""
+
+    def alive(self) -> bool:
+        """Whether one runs, by PID and start time."""
+
+    def protocol(self) -> int:
+        """The launcher's protocol that it speaks."""
+
+    def factory(self) -> str:
+        """The file it was started from, to be named to an operator."""
+
+    def hand_over(self, nxt: Next) -> bool:
+        """Write `next.json` durably, and hasten the launcher. After it there is no way back.
+
+        True once the launcher has taken it up; False when none is alive, or it has not looked in
+        time: then the release is tried when it next looks. Raises OSError when it cannot be
+        written, with nothing handed over.
+        """
+
+
+class Candidate(Protocol):
+    """What a release says of itself."""
+
+    @property
+    def needs_launcher_protocol(self) -> int: ...
+
+
+class Preflight(Protocol):
+    """Try a release where it can do no harm."""
+
+    def __call__(self, path: str, version: str, digest: str) -> Candidate:
+        """Start the file as a launcher would, on a spare socket with a scratch home.
+
+        Returns what it says of itself, or raises RefusedError with a sentence that bears its last
+        words. Leaves no process and no file behind.
+        """
