@@ -81,6 +81,7 @@ class Connection:
         "peer",
         "since",
         "state",
+        "unread",
     )
 
     def __init__(self, owner: Owner, sock: socket.socket, peer: str) -> None:
@@ -98,6 +99,7 @@ class Connection:
         self.output = b""
         self.state = READING
         self.close_after = False
+        self.unread = False
         self.continued = False
         self.answered = 0
         self.discarded = 0
@@ -260,7 +262,7 @@ class Connection:
         """Answer what is not a request, or not a whole one, and close: what follows is unknown."""
         self._parsed = None
         self.close_after = True
-        self.input = self.input or b"?"  # there may be more to come: see `linger`
+        self.unread = True
         self.reply(response)
 
     # --- bytes out ------------------------------------------------------------------------------
@@ -290,7 +292,7 @@ class Connection:
             self.advance()
 
     def _close_or_linger(self) -> None:
-        if self.input:
+        if self.input or self.unread:
             self.linger()
         else:
             self.drop()

@@ -8,7 +8,7 @@ Format 1 of the record, one JSON object a connection (fields may be added, none 
     output     base64: bytes of an answer that the client has not taken yet
     close      to be closed once `output` is sent
     continued  `100 Continue` was sent for the request in `input`
-    linger     closed by us: what still comes is read and dropped, until the client closes
+    linger     refused: once `output` is sent, what still comes is read and dropped for a moment
     answered   the number of requests answered on it
     age        seconds in its present state: idle, receiving, or sending
 
@@ -66,7 +66,6 @@ class Connections:
         self._limits = limits
         self._open: dict[int, Connection] = {}
         self._away: set[Connection] = set()
-        self._children = 0
         self._accepting = False
         self._done: Callable[[], None] | None = None
         self._limit: Timer | None = None
@@ -133,16 +132,9 @@ class Connections:
 
     def run_child(self, later: Later, done: Callable[[ChildResult], None]) -> OneShot | None:
         """Start the child of an answer; None when there are too many already. Raises OSError."""
-        if self._children >= self._limits.children:
+        if self.waiting() >= self._limits.children:
             return None
-
-        def ended(result: ChildResult) -> None:
-            self._children -= 1
-            done(result)
-
-        child = OneShot(self.loop, later.argv, self._environment, later.timeout_s, ended)
-        self._children += 1
-        return child
+        return OneShot(self.loop, later.argv, self._environment, later.timeout_s, done)
 
     def gone(self, connection: Connection) -> None:
         """The connection is closed."""
@@ -219,14 +211,15 @@ class Connections:
         connection.close_after = bool(entry.get("close"))
         connection.continued = bool(entry.get("continued"))
         connection.answered = int(entry.get("answered", 0))
-        state = LINGERING if entry.get("linger") else WRITING if output else READING
+        connection.unread = bool(entry.get("linger"))
+        state = WRITING if output else LINGERING if connection.unread else READING
+        age = float(entry.get("age", 0.0))
         self._open[fd] = connection
-        connection.resume(state, float(entry.get("age", 0.0)))
+        connection.resume(state, age)
 
     def _end_children(self) -> None:
         pids = [connection.give_up_waiting() for connection in list(self._open.values())]
         left = {pid for pid in pids if pid}
-        self._children -= len(left)
         deadline = time.monotonic() + REAP_LIMIT_S
         while left and time.monotonic() < deadline:
             left = {pid for pid in left if not _reaped(pid)}
@@ -273,7 +266,7 @@ def _record(connection: Connection, now: float) -> dict[str, Any]:
         "output": base64.b64encode(connection.output).decode("ascii"),
         "close": connection.close_after,
         "continued": connection.continued,
-        "linger": connection.state == LINGERING,
+        "linger": connection.unread or connection.state == LINGERING,
         "answered": connection.answered,
         "age": round(now - connection.since, 3),
     }

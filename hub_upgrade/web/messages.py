@@ -6,18 +6,17 @@ import json
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Tuple, Union
 
 from hub_upgrade.host.children import ChildResult
+from hub_upgrade.host.token_store import Principal
 
 MAX_ECHO = 100
 """Nothing that a client sent is repeated to it, or in a log, beyond this many characters."""
 
+__all__ = [
+    "Answer", "ChildResult", "Headers", "Later", "Principal", "Request", "Response",
+    "error_response", "json_response", "shortened",
+]  # fmt: skip
+
 Headers = Tuple[Tuple[str, str], ...]
-
-
-class Principal(NamedTuple):
-    """Who sent a request: the name of the token, and what it may do."""
-
-    name: str
-    scopes: frozenset[str]
 
 
 class Request(NamedTuple):
