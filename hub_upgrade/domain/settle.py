@@ -50,8 +50,8 @@ class Settled(NamedTuple):
 
 def settle(
     record: Operation | None,
-    boot: BootRecord | None | Unknown,
-    nxt: Next | None | Unknown,
+    boot: BootRecord | Unknown | None,
+    nxt: Next | Unknown | None,
     running: Running | None,
     launcher_alive: bool,
     now: str,
@@ -88,7 +88,7 @@ def settle(
 NEXT_START = "decided at the next start"
 
 
-def _waiting(record: Operation, boot: BootRecord | None, nxt: Next | None | Unknown) -> str:
+def _waiting(record: Operation, boot: BootRecord | None, nxt: Next | Unknown | None) -> str:
     """Why it is still the launcher's turn, or nothing."""
     if isinstance(nxt, Unknown):
         return "next.json cannot be read, which is no answer"

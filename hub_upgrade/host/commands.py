@@ -51,7 +51,7 @@ def run(
     `sink` gets every piece of output as it comes. Never raises for what the tool does.
     """
     try:
-        process = subprocess.Popen(  # noqa: S603 - an argument list, and no shell
+        process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -64,7 +64,7 @@ def run(
         words = f"{argv[0]} cannot be run: {error.strerror or error}"
         return Result(MISSING, b"", words.encode("utf-8", "replace"))
     with process:
-        assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - pipes
+        assert process.stdout is not None and process.stderr is not None  # noqa: S101 - pipes
         outputs = (process.stdout, process.stderr)
         kept = _gather(process, outputs, time.monotonic() + timeout_s, sink)
         timed_out = not _ended(process)

@@ -114,9 +114,9 @@ class StatusStore:
         """The operations that ended, newest first; never raises."""
         past = self._past()
         latest = self._load()
-        if latest is not None and latest.finished:
-            if all(entry["operation_id"] != latest.operation_id for entry in past):
-                past.append(to_wire(_shortened(latest)))
+        known = {entry["operation_id"] for entry in past}
+        if latest is not None and latest.finished and latest.operation_id not in known:
+            past.append(to_wire(_shortened(latest)))
         return past[::-1][:HISTORY_LIMIT]
 
     def _refresh(self) -> None:

@@ -44,8 +44,9 @@ class OwnLauncher:
     def protocol(self) -> int:
         """The protocol that it speaks."""
         told = self._who().get("protocol")
-        known = isinstance(told, int) and not isinstance(told, bool)
-        return told if known else LAUNCHER_PROTOCOL
+        if isinstance(told, int) and not isinstance(told, bool):
+            return told
+        return LAUNCHER_PROTOCOL
 
     def factory(self) -> str:
         """The file that it was started from."""
@@ -58,7 +59,12 @@ class OwnLauncher:
         False when none is alive, or it has not looked in time: the release is tried when one next
         looks. Raises OSError, nothing handed over, when `next.json` cannot be written.
         """
-        boot_store.write_next(self._home, nxt)
+        try:
+            boot_store.write_next(self._home, nxt)
+        except OSError:
+            if not self._handed(nxt.operation_id):
+                raise
+            # It is there all the same (the directory's sync failed): the launcher may see it.
         processes.signal_process(*self._process(), signal.SIGUSR1)
         deadline = time.monotonic() + TAKE_UP_S
         while not self._taken(nxt.operation_id):
@@ -66,6 +72,15 @@ class OwnLauncher:
                 return self._taken(nxt.operation_id)
             time.sleep(POLL_S)
         return True
+
+    def _handed(self, operation_id: str) -> bool:
+        try:
+            nxt = boot_store.read_next(self._home)
+            boot = boot_store.read_boot(self._home)
+        except Unreadable:
+            return True
+        knows = boot is not None and boot.knows(operation_id)
+        return knows or (nxt is not None and nxt.operation_id == operation_id)
 
     def _taken(self, operation_id: str) -> bool:
         """`next.json` is gone, or still there although `boot.json` knows its operation."""

@@ -23,7 +23,7 @@ Seen = tuple[int, Mapping[str, Any], str]
 
 
 class Candidate:
-    """Started at once; `close` ends it and its group. Raises OSError when nothing can be started."""
+    """Started at once; `close` ends it and its group. Raises OSError when none can be."""
 
     def __init__(
         self, argv: list[str], env: Mapping[str, str], cwd: str, alarm_s: int, log: OperationLog
@@ -90,13 +90,26 @@ class Candidate:
             self._log.write(piece)
 
     def exit_status(self) -> int | None:
-        """Its wait status once it has ended, else None."""
-        if self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._status = status
-                self._drain()
+        """Its wait status once it has ended, else None; what it leaves behind ends with it."""
+        if self._status is None and self._ended():
+            self._kill_group()
+            _pid, self._status = os.waitpid(self.pid, 0)
+            self._drain()
         return self._status
+
+    def _ended(self) -> bool:
+        """Whether it has ended, unreaped: so its number, and its group's, is nobody else's yet."""
+        if not hasattr(os, "waitid"):
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._status = status if pid else None
+            return False
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _kill_group(self) -> None:
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # before its setsid there is no such group yet
 
     def look(self, timeout_s: float) -> Seen:
         """One request to its `/health`; a status of 0 says that there was no answer, and why."""
@@ -140,11 +153,9 @@ class Candidate:
 
     def close(self) -> None:
         """End it with all that it started, and give everything back."""
-        if self._status is None:
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                self.signal(signal.SIGKILL)  # before its setsid there is no such group yet
+        if self.exit_status() is None:
+            self._kill_group()
+            os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
         if self._output >= 0:
             os.close(self._output)

@@ -71,7 +71,8 @@ def ask(path: str, version: str, log: OperationLog) -> Says:
         raise _refused("it does not tell its version")
     if said["version"] != version:
         raise _refused(f"it says it is version {said['version'][:100]!r}, and not {version}")
-    return Says(version, _number(said, "launcher_protocol"), _number(said, "needs_launcher_protocol"))
+    speaks, needs = (_number(said, f"{word}launcher_protocol") for word in ("", "needs_"))
+    return Says(version, speaks, needs)
 
 
 def _number(said: Mapping[str, Any], name: str) -> int:

@@ -17,7 +17,7 @@ HELPER_DIED = "its helper ended before it was done"
 HUB_STOPPED = "the hub was stopped"
 
 
-def read_next(home: Home) -> Next | None | Unknown:
+def read_next(home: Home) -> Next | Unknown | None:
     """`next.json`, where one that cannot be read is no answer."""
     try:
         return boot_store.read_next(home)
@@ -25,7 +25,7 @@ def read_next(home: Home) -> Next | None | Unknown:
         return UNKNOWN
 
 
-def read_boot(home: Home) -> BootRecord | None | Unknown:
+def read_boot(home: Home) -> BootRecord | Unknown | None:
     """`boot.json`, where one that cannot be read is no answer."""
     try:
         return boot_store.read_boot(home)

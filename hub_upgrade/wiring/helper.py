@@ -1,0 +1,133 @@
+"""The helper's real parts, put together."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any, Callable
+
+from hub_upgrade.domain.operation import RESTARTING, UPGRADE, Operation
+from hub_upgrade.domain.transitions import WHOLE_LIMIT_S
+from hub_upgrade.errors import HostError, RefusedError, UsageError
+from hub_upgrade.host import boot_store, operation_log
+from hub_upgrade.host.files import Home, Lock
+from hub_upgrade.host.operation_log import OperationLog
+from hub_upgrade.host.status_store import StatusStore
+from hub_upgrade.restarters.own_launcher import OwnLauncher
+from hub_upgrade.settings import read_config
+from hub_upgrade.sources.pyz import PyzSource
+from hub_upgrade.upgrade import recovery
+from hub_upgrade.upgrade.ports import Progress, Source
+from hub_upgrade.upgrade.preflight import Says, preflight
+from hub_upgrade.upgrade.transaction import Transaction
+
+EXIT_IN_FLIGHT = 4
+STDIN = 0
+
+
+def run(
+    operation_id: str,
+    channel: str,
+    root: str,
+    hub_pid: int | None,
+    complain: Callable[[Exception], int],
+) -> int:
+    """Prepare the operation in the status file under `root`; returns the exit code.
+
+    The locked descriptor of `operation.lock` is our standard input; run by hand we take the lock.
+    """
+    home = Home(root)
+    store = StatusStore(home)
+    try:
+        record = _record(store, operation_id, channel)
+    except UsageError as error:
+        return complain(error)
+    if record.finished:
+        return _tell(record)
+    try:
+        lock = Lock.adopt(STDIN, home.operation_lock) or Lock.try_take(home.operation_lock)
+    except OSError as error:
+        print(f"{home.operation_lock} cannot be locked: {error.strerror}")
+        return 1
+    if lock is None:
+        print(f"{record.kind} {operation_id} is owned by another process ({record.phase})")
+        return EXIT_IN_FLIGHT
+    signal.alarm(WHOLE_LIMIT_S)
+    return _owned(home, store, operation_id, channel, OwnLauncher(home, hub_pid), complain)
+
+
+def _record(store: StatusStore, operation_id: str, channel: str) -> Operation:
+    record = store.read()
+    if record is None:
+        raise UsageError("the status file bears no operation")
+    if record.operation_id != operation_id:
+        raise UsageError(f"the status file is another operation's: {record.operation_id[:100]}")
+    if record.channel != channel:
+        raise UsageError(f"the operation's channel is {record.channel}, not {channel}")
+    return record
+
+
+def _owned(
+    home: Home,
+    store: StatusStore,
+    operation_id: str,
+    channel: str,
+    launcher: OwnLauncher,
+    complain: Callable[[Exception], int],
+) -> int:
+    try:
+        record = _record(store, operation_id, channel)  # before the lock it was another's to change
+    except UsageError as error:
+        return complain(error)
+    if record.finished:
+        return _tell(record)
+    if record.phase == RESTARTING:
+        return _left_by_another(home, store, launcher)
+    log = OperationLog(operation_log.open_log(home, operation_id))
+
+    def tried(path: str, version: str, digest: str) -> Says:
+        return preflight(path, version, digest, home.hub_json, log)
+
+    source = _source(home) if record.kind == UPGRADE else NoSource()
+    code = Transaction(record, home, store, source, tried, launcher, log).run()
+    record = store.read() or record
+    if record.finished and record.operation_id == operation_id:
+        return _tell(record)
+    return code
+
+
+def _left_by_another(home: Home, store: StatusStore, launcher: OwnLauncher) -> int:
+    """A dead helper was about to hand it over, or has: only the truth about it can be told."""
+    try:
+        record = recovery.settle_locked(home, store, None, launcher.alive())
+    except HostError as error:
+        print(error.sentence)
+        return 1
+    if record is None or record.finished:
+        return _tell(record) if record is not None else 1
+    print(f"{record.kind} {record.operation_id} is the launcher's to decide")
+    return 0
+
+
+def _source(home: Home) -> Source:
+    """Where the hub that accepted it follows releases: `serve.json` says so, else `hub.json`."""
+    where = (boot_store.read_serve(home) or {}).get("releases")
+    if not isinstance(where, str) or not where:
+        where = read_config(home)[0]["releases"]
+    return PyzSource(home, where) if where else NoSource()
+
+
+class NoSource:
+    """No release source is configured any more."""
+
+    def resolve(self, _channel: str, _version: str | None) -> Any:
+        raise RefusedError("no_release_source", 'no release source: set "releases" in hub.json')
+
+    def stage(self, _resolved: Any, _progress: Progress) -> str:
+        raise RefusedError("no_release_source", 'no release source: set "releases" in hub.json')
+
+
+def _tell(record: Operation) -> int:
+    """The result of a finished operation, and its exit code."""
+    what = record.error or record.target_version or record.reason
+    print(f"{record.kind} {record.operation_id} {record.phase}: {what}")
+    return record.exit_code or 0
