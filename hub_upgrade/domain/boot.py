@@ -13,13 +13,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hub_upgrade.domain import boot_choice, verdicts
-from hub_upgrade.domain.boot_choice import World as World
-from hub_upgrade.domain.boot_choice import kept as kept
-from hub_upgrade.domain.boot_choice import rebuilt as rebuilt
-from hub_upgrade.domain.boot_record import BootRecord
-from hub_upgrade.domain.boot_record import Next as Next
-from hub_upgrade.domain.verdicts import RECORD as RECORD
-from hub_upgrade.domain.verdicts import Action as Action
+from hub_upgrade.domain.boot_choice import World, kept, rebuilt
+from hub_upgrade.domain.boot_record import BootRecord, Next
+from hub_upgrade.domain.verdicts import RECORD, Action
+
+__all__ = ["RECORD", "Action", "Next", "World", "awake", "decide", "done", "kept", "may_tell",
+           "rebuilt"]  # fmt: skip
 
 NOT_READY_LIMIT = 3
 """A committed release that fails to become ready this often in a row is passed over."""
@@ -100,9 +99,9 @@ def _boot(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Action]]:
     if mind.record.current is None:
         mind = _with_a_current(mind, world)
     mind = mind._replace(forced=event.forced)
-    if mind.record.trial is None and event.nxt is None and not event.forced:
-        if boot_choice.factory_is_news(mind.record, world):
-            return _charge(mind, boot_choice.factory_trial(mind.record, world), "start")
+    pending = mind.record.trial is not None or event.nxt is not None or event.forced
+    if not pending and boot_choice.factory_is_news(mind.record, world):
+        return _charge(mind, boot_choice.factory_trial(mind.record, world), "start")
     mind, actions = _take_up(mind, event.nxt, world)
     if mind.wanted is not None:
         return mind, actions

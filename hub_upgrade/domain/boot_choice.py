@@ -68,7 +68,7 @@ def best(
 
 
 def heir(record: BootRecord, world: World) -> str | None:
-    """Who is current when nobody is: what was proven before, else the factory, else still nobody."""
+    """Who is current when nobody is: what was proven before, else the factory, else nobody."""
     for name in (*_in_order((record.previous,), record, world), world.factory.name):
         if look_up(name, world) is not None and not is_rejected(name, record.rejected):
             return name
