@@ -84,7 +84,6 @@ class Handover:
 
     def _execute(self, frozen: list[dict[str, object]]) -> None:
         if self._cancelled:
-            self._connections.unfreeze()
             return
         signal.pthread_sigmask(signal.SIG_BLOCK, processes.HELD_SIGNALS)
         descriptor = -1

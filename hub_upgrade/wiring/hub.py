@@ -1,0 +1,157 @@
+"""`hub.pyz run`: where the hub's real parts are put together. Started by the launcher only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Callable, Optional
+
+from hub_upgrade.domain.settle import Running
+from hub_upgrade.errors import HubError
+from hub_upgrade.host import boot_store, files, processes, releases
+from hub_upgrade.host.files import Home, Lock
+from hub_upgrade.host.loop import Loop
+from hub_upgrade.host.status_store import MemoryStatusStore, StatusStore
+from hub_upgrade.host.token_store import TokenStore
+from hub_upgrade.hub.inherited import Inherited, take
+from hub_upgrade.hub.main import Hub
+from hub_upgrade.settings import Settings, load
+from hub_upgrade.upgrade import recovery
+from hub_upgrade.upgrade.accept import Desk, helper_starter
+from hub_upgrade.upgrade.ports import Store
+from hub_upgrade.version import VERSION
+from hub_upgrade.web.api import ROUTES, App
+from hub_upgrade.web.auth import authenticate
+from hub_upgrade.web.connections import Connections
+from hub_upgrade.web.hosts import Hosts, names
+from hub_upgrade.web.messages import Principal
+from hub_upgrade.web.routes import Table, dispatch
+
+
+class OpenOperation:
+    """The operation that is open, if any, as the hub's loop sees it (`hub.main.Operations`)."""
+
+    def __init__(self, home: Home, store: Store, running: Running, loop: Loop) -> None:
+        self._home = home
+        self._store = store
+        self._running = running
+        self._loop = loop
+        self._watch = recovery.Watch()
+        loop.on_late(self._watch.slept)
+
+    def settle(self, reason: str | None = None) -> None:
+        """Bring the record up to what is true, and end a helper that is over its time."""
+        record = self._store.read()
+        if self._watch.overdue(record, self._loop.now()):
+            recovery.end_helper(record, signal.SIGKILL)
+        ended = reason or recovery.HELPER_DIED
+        recovery.settle_now(self._home, self._store, self._running, launcher_alive(), ended)
+
+    def helper(self) -> tuple[int, str | None]:
+        """The helper that lives, with its start time; 0 for none."""
+        record = self._store.read()
+        if record is None or record.finished or record.helper_pid is None:
+            return 0, None
+        if not processes.alive(record.helper_pid, record.helper_start_time):
+            return 0, None
+        return record.helper_pid, record.helper_start_time
+
+    def end_helper(self, number: int) -> bool:
+        """Signal the helper with its group; whether there was one."""
+        return recovery.end_helper(self._store.read(), number)
+
+
+def launcher_alive() -> bool:
+    """The launcher is our parent; when it dies, somebody else becomes that."""
+    return os.getppid() == LAUNCHER_PID
+
+
+LAUNCHER_PID = os.getppid()
+
+
+def release_of(home: Home, program: str) -> str | None:
+    """The name of the release directory that we run from, or None for a copy elsewhere."""
+    directory = os.path.dirname(program)
+    inside = os.path.dirname(directory) == os.path.realpath(home.releases)
+    return os.path.basename(directory) if inside else None
+
+
+def authenticator(tokens: TokenStore) -> Callable[[Optional[str]], Optional[Principal]]:
+    """Who sent a header of that value."""
+
+    def who(value: str | None) -> Principal | None:
+        return authenticate({} if value is None else {"authorization": value}, tokens)
+
+    return who
+
+
+def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) -> Hub:
+    """The hub with all its real parts."""
+    home = settings.home
+    digest = files.sha256_file(program)
+    running = Running(VERSION, release_of(home, program), digest)
+    trouble = inherited.trouble or None
+    store: Store = MemoryStatusStore() if trouble else StatusStore(home)
+    tokens = TokenStore(home)
+    serving = boot_store.read_serve(home) or {}
+    start = helper_starter(home, program, LAUNCHER_PID)
+
+    def start_helper(operation: object, lock: Lock) -> int:
+        pid = start(operation, lock)  # type: ignore[arg-type]
+        hub.watch_helper(pid)
+        return pid
+
+    desk = Desk(
+        home=home,
+        store=store,
+        running=running,
+        releases=serving.get("releases") or settings.releases,
+        trouble=trouble,
+        launcher_alive=launcher_alive,
+        start_helper=start_helper,
+    )
+    app = App(
+        settings=settings,
+        version=VERSION,
+        digest=digest,
+        instance=files.new_id(),
+        started_at=files.now_rfc3339(),
+        started=loop.now(),
+        clock=loop.now,
+        launcher_version=serving.get("launcher_version"),
+        trouble=trouble,
+        program=program,
+        status_store=store,
+        tokens=tokens,
+        desk=desk,
+        missing=lambda: [],
+    )
+    hosts = Hosts(names(settings.allowed_hosts, os.environ))
+    table = Table(ROUTES, authenticator(tokens), hosts)
+    connections = Connections(
+        loop, inherited.listener, lambda request: dispatch(table, request, app)
+    )
+    hub = Hub(
+        loop, settings, inherited, connections, OpenOperation(home, store, running, loop), digest
+    )
+    return hub
+
+
+def main(argv: list[str]) -> int:
+    """Serve as the launcher's child until a stop; returns the exit code."""
+    try:
+        if argv:
+            raise HubError("run takes no arguments; it is started by the launcher")
+        inherited = take(os.environ)
+        settings = load({}, os.environ)
+        program = os.path.realpath(sys.argv[0])
+        held = releases.hold(program)  # pruning takes no release that somebody runs
+        loop = Loop()
+        code = build(loop, settings, inherited, program).run()
+    except HubError as error:
+        print(f"hub.pyz run: {error.sentence}", file=sys.stderr)
+        return error.exit_code
+    if held is not None:
+        held.release()
+    return code
