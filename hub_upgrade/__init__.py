@@ -4,4 +4,4 @@
 import sys
 
 if sys.version_info < (3, 9):  # noqa: UP036 - whoever comes here with an older one must be told
-    sys.exit("hub.pyz needs Python 3.9 or newer, and this is Python %d.%d" % sys.version_info[:2])
+    sys.exit("hub.pyz needs Python 3.9 or newer, and this is " + sys.version.split()[0])

@@ -7,6 +7,7 @@ Closes with one line: `N passed, N failed` over all of them.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -27,11 +28,17 @@ class Interpreter(NamedTuple):
     path: str
 
 
+def version_directories() -> list[Path]:
+    """Where a version manager keeps Pythons, old ones too; by the user, for tests change HOME."""
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    return sorted(home.glob(".pyenv/versions/*/bin"))
+
+
 def candidates() -> list[Path]:
     """Every file that may be an interpreter."""
     places = os.environ.get("PATH", os.defpath).split(os.pathsep)
     directories = [Path(place) for place in places if place]
-    directories += sorted(Path.home().glob(".pyenv/versions/*/bin"))
+    directories += version_directories()
     return [
         path
         for directory in directories
