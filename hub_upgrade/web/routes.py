@@ -62,7 +62,7 @@ class Table:
                 methods.setdefault("HEAD", route)
         self.authenticate = authenticate
         self.hosts = hosts
-        self._exact: dict[str, _Place] = {}
+        self.exact: dict[str, _Place] = {}
         self._patterns: list[tuple[list[str], _Place]] = []
         for path, methods in grouped.items():
             any_host = any(route.any_host for route in methods.values())
@@ -70,13 +70,10 @@ class Table:
             if "<" in path:
                 self._patterns.append((path.split("/"), place))
             else:
-                self._exact[path] = place
+                self.exact[path] = place
 
-    def find(self, path: str) -> tuple[_Place | None, dict[str, str]]:
-        """The routes of a path, and what stands in it for `<names>`."""
-        place = self._exact.get(path)
-        if place is not None:
-            return place, {}
+    def search(self, path: str) -> tuple[_Place | None, dict[str, str]]:
+        """The routes of a path that is not in `exact`, and what stands in it for `<names>`."""
         segments = path.split("/")
         for pattern, place in self._patterns:
             params = _match(pattern, segments)
@@ -102,8 +99,11 @@ def _match(pattern: list[str], segments: list[str]) -> dict[str, str] | None:
 
 def dispatch(table: Table, request: Request, app: Any) -> Answer:
     """Answer one request; never raises, and refuses in the contract's order of precedence."""
-    place, params = table.find(request.path)
+    place = table.exact.get(request.path)
+    params: dict[str, str] = {}
     try:
+        if place is None:
+            place, params = table.search(request.path)
         if (place is None or not place.any_host) and not table.hosts.ours(
             request.headers.get("host", "")
         ):
@@ -118,7 +118,7 @@ def dispatch(table: Table, request: Request, app: Any) -> Answer:
             principal = table.authenticate(request.headers.get("authorization"))
             if principal is None or route.scope not in principal.scopes:
                 return _forbidden(principal, route.scope)
-            request = request._replace(principal=principal, params=params)
+            request = Request(*request[:6], principal, params)  # in half the time of _replace
         elif params:
             request = request._replace(params=params)
         answer = route.handler(request, app)

@@ -6,12 +6,12 @@ read in two ways is refused, and the connection closed.
 
 from __future__ import annotations
 
-import time
+from time import time
 from typing import NamedTuple
 
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.web.lean_http import BaseHTTPRequestHandler
-from hub_upgrade.web.messages import Response, shortened
+from hub_upgrade.web.messages import Headers, Response, shortened
 
 MAX_HEAD = 16 * 1024
 MAX_BODY = 64 * 1024
@@ -158,39 +158,32 @@ class Handler(BaseHTTPRequestHandler):
     def render(self, response: Response, keep: bool, head_only: bool, old: bool) -> bytes:
         """The bytes of an answer; `old` is for a client of HTTP/1.0, which must be told to stay."""
         status, body, headers = response
-        now = int(time.time())
+        now = int(time())
         if now != self._second:
             self._second = now
             self._prefixes.clear()
-        prefix = self._prefixes.get(status)
-        if prefix is None:
-            prefix = self._prefixes[status] = self._prefix(status)
-        extra = b""
-        if headers:
-            extra = render_headers(headers)
-        if not keep:
-            extra += b"connection: close\r\n"
-        elif old:
-            extra += b"connection: keep-alive\r\n"
+        if headers or old or not keep:
+            prefix = self._prefix(status, _own_headers(headers, keep, old))
+        else:  # what most answers are: all of it but the length stays the same for a second
+            prefix = self._prefixes.get(status) or self._remember_prefix(status)
+        if head_only:
+            return b"%b%d\r\n\r\n" % (prefix, len(body))
+        return b"%b%d\r\n\r\n%b" % (prefix, len(body), body)
+
+    def _remember_prefix(self, status: int) -> bytes:
+        prefix = self._prefixes[status] = self._prefix(status, b"")
+        return prefix
+
+    def _prefix(self, status: int, extra: bytes) -> bytes:
+        """Status line and headers, up to the number of bytes that follow."""
+        phrase = self.responses.get(status, ("", ""))[0]  # type: ignore[call-overload]
+        date = self.date_time_string(self._second)
         if b"content-type:" not in extra:
             extra += b"content-type: application/json\r\n"
         if b"cache-control:" not in extra:
             extra += b"cache-control: no-store\r\n"
-        length = len(body)
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (
-            prefix,
-            extra,
-            length,
-            b"" if head_only else body,
-        )
-
-    def _prefix(self, status: int) -> bytes:
-        """Status line and the headers that are the same throughout a second."""
-        phrase = self.responses.get(status, ("", ""))[0]  # type: ignore[call-overload]
-        date = self.date_time_string(self._second)
-        return (
-            f"HTTP/1.1 {status} {phrase}\r\nserver: {self.version_string()}\r\ndate: {date}\r\n"
-        ).encode("latin-1")
+        first = f"HTTP/1.1 {status} {phrase}\r\nserver: {self.version_string()}\r\ndate: {date}\r\n"
+        return b"%b%bcontent-length: " % (first.encode("latin-1"), extra)
 
 
 def read_fields(lines: list[str]) -> dict[str, str]:
@@ -229,8 +222,12 @@ def body_length(fields: dict[str, str]) -> int:
     return length
 
 
-def render_headers(headers: tuple[tuple[str, str], ...]) -> bytes:
-    """Header lines of a handler's answer; none can break out of its line."""
+def _own_headers(headers: Headers, keep: bool, old: bool) -> bytes:
+    """The headers of one answer; none can break out of its line."""
     lines = [f"{name.lower()}: {value}" for name, value in headers]
+    if not keep:
+        lines.append("connection: close")
+    elif old:
+        lines.append("connection: keep-alive")
     text = "".join(line.translate(_NO_BREAKS) + "\r\n" for line in lines)
     return text.encode("latin-1", "replace")
