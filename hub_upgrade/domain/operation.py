@@ -132,12 +132,14 @@ def to_wire(operation: Operation) -> dict[str, Any]:
     for name, value in operation._asdict().items():
         if value is None and name in _ABSENT_WHEN_NONE:
             continue
-        if isinstance(value, (Request, Progress, Undo)):
-            value = value._asdict()
-        elif isinstance(value, tuple):
-            value = list(value)
-        wire[name] = value
+        wire[name] = _plain(value)
     return wire
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (Request, Progress, Undo)):
+        return value._asdict()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def from_wire(raw: object) -> Operation | None:
@@ -244,7 +246,7 @@ def _bounded(lines: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def with_line(operation: Operation, line: str) -> Operation:
-    """The record with one more line of log, within the bounds; a text of several lines is several."""
+    """The record with one more line of log, within the bounds; several lines stay several."""
     return with_lines(operation, line.splitlines() or [""])
 
 

@@ -72,9 +72,8 @@ def settle(
     waiting = _waiting(record, boot, nxt)
     if waiting:
         return Settled(record, waiting if launcher_alive else f"{waiting}: {NEXT_START}")
-    if boot is not None and record.target_release is not None:
-        if boot.current == record.target_release:
-            return Settled(_current_already(record, now), "its target is the current release")
+    if boot is not None and boot.current is not None and boot.current == record.target_release:
+        return Settled(_current_already(record, now), "its target is the current release")
     if record.phase == RESTARTING and boot is None:
         return Settled(record, f"boot.json is missing: {NEXT_START}")
     where = _where(boot, running)

@@ -33,7 +33,7 @@ class Result(NamedTuple):
     def last_line(self) -> str:
         """The last line that says something, of stderr before stdout."""
         for output in (self.stderr, self.stdout):
-            lines = [line for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
+            lines = output.decode("utf-8", "replace").strip().splitlines()
             if lines:
                 return lines[-1].strip()[:500]
         return ""
