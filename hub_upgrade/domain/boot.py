@@ -414,6 +414,15 @@ def _while_stopping(mind: Mind, event: Event) -> tuple[Mind, list[Action]]:
     return mind, []
 
 
+def _not_started(mind: Mind, event: Event, _world: World) -> tuple[Mind, list[Action]]:
+    """No process was to be had: the machine's trouble, and no release's. The try stays charged."""
+    if mind.state != STARTING:
+        return mind, []
+    note = Action("log", text=f"{mind.running} cannot be started: {event.text}")
+    mind = mind._replace(state=DOWN, resting=True, on_trial=False, deaths=mind.deaths + 1)
+    return mind, [note, Action("backoff", text=str(mind.deaths))]
+
+
 def _ignore(mind: Mind, _event: Event, _world: World) -> tuple[Mind, list[Action]]:
     return mind, []
 
@@ -436,5 +445,6 @@ _HANDLERS = {
     "again": _again,
     "alone": _alone,
     "stop": _stop,
+    "not-started": _not_started,
     "not-stopped": _ignore,
 }

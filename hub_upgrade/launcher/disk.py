@@ -51,6 +51,11 @@ class Disk:
             say(f"boot.json was made anew: {made.current} is the best release ever proven")
         return made
 
+    @property
+    def has_record(self) -> bool:
+        """Whether `boot.json` is there as far as we know: read, or written by us."""
+        return self._boot_signature is not None
+
     def world(self) -> World:
         """What the disk holds now; what cannot be run is said once."""
         found = releases.find(self._home)
@@ -135,7 +140,7 @@ class Disk:
             say("boot.json was lost or changed by somebody else; it is written again")
             self._write_boot(record)
 
-    def prune(self, record: BootRecord) -> None:
+    def prune(self, record: BootRecord, world: World) -> None:
         """Remove what nobody needs, if no operation is under way."""
         if self._place.trouble or record.trial is not None:
             return
@@ -147,8 +152,7 @@ class Disk:
             return
         try:
             if not os.path.lexists(self._home.next_json):
-                keep = {record.current, record.previous, self._place.factory.name}
-                releases.prune(self._home, {name for name in keep if name})
+                releases.prune(self._home, boot.kept(record, (), world))
         finally:
             lock.release()
 

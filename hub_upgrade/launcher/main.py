@@ -91,7 +91,8 @@ class Launcher:
         self.loop.reap_orphans = os.getpid() == 1
         self.loop.on_late(self._slept)
         self._deadlines.start("tick", TICK_S, self._every_second)
-        self.mind = Mind(record=self._disk.record())
+        record = self._disk.record()
+        self.mind = boot.awake(record, self._disk.has_record)
         if self.proving and not self._pending():
             return 0
         self.feed(Event("boot", nxt=self._next(), forced=self.forced))
@@ -131,13 +132,13 @@ class Launcher:
                 self._disk.complain(f"{action.verb} {action.release} cannot be written: {why}")
                 return
             self.mind = boot.done(self.mind, action)
-        self._disk.prune(self.mind.record)
+        self._disk.prune(self.mind.record, self._world)
         self._to_tell = True
         self._tell_settled()
 
     def _tell_settled(self) -> None:
         """A verdict is on the disk: let the hub that serves write the record without waiting."""
-        if self._to_tell and self.child is not None and self.mind.state == boot.SERVING:
+        if self._to_tell and self.child is not None and boot.may_tell(self.mind):
             self._to_tell = False
             self.child.signal(signal.SIGUSR1)
 
@@ -198,10 +199,7 @@ class Launcher:
         try:
             child = Child(self.loop, path, self.place.listener, lock_fd, env, self._exited)
         except OSError as error:  # no fork to be had: the machine's trouble, not the release's
-            say(f"{action.release} cannot be started: {error.strerror}")
-            self._deadlines.start(
-                "spawn", PUZZLE_S, lambda: self.feed(Event("exited", "was not started", asked=True))
-            )
+            self.feed(Event("not-started", error.strerror or str(error)))
             return
         self.child = child
         self.loop.watch(child.receiver.fileno(), READ, lambda _events: self._notified())
