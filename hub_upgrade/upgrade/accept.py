@@ -177,7 +177,7 @@ def _record_redeploy(desk: Desk, operation: Operation) -> Operation:
         return desk.store.claim(operation)
     lock = take_operation(desk)
     try:
-        _free(desk)
+        _free(desk, needs_boot=False)
         return _claim(desk, operation)
     finally:
         lock.release()
@@ -201,7 +201,7 @@ def take_operation(desk: Desk) -> Lock:
         time.sleep(TIDYING_POLL_S)
 
 
-def _free(desk: Desk) -> BootRecord | None:
+def _free(desk: Desk, needs_boot: bool = True) -> BootRecord | None:
     """Nothing is pending, and a dead record is settled; raises RefusedError.
 
     Read in the order in which an operation travels: `next.json`, then `boot.json`.
@@ -214,7 +214,7 @@ def _free(desk: Desk) -> BootRecord | None:
         raise _in_flight(f"{error}; the launcher mends it: try again in a moment") from error
     if nxt is not None:
         raise _in_flight(f"{nxt.kind} {nxt.operation_id} is handed over, and not decided yet")
-    if boot is None and desk.launcher_alive():
+    if boot is None and needs_boot and desk.launcher_alive():
         raise _in_flight("boot.json is missing; the launcher writes it again in a moment")
     if boot is not None and boot.trial is not None:
         trial = boot.trial
