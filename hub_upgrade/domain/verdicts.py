@@ -1,7 +1,8 @@
 """A trial's verdict: the record as it reads afterwards, and the markers to be written before it.
 
-The order is law: on a commit the `good` marker, then the record; on a rejection and on a rollback
-the `good` marker of what is left goes first, then comes its `.bad` mark, then the record.
+The order is law. On a commit an old `.bad` mark goes, then comes the `good` marker, then the
+record: what bears both marks is bad for whoever makes a lost record anew. On a rejection and on a
+rollback the `good` marker of what is left goes, then comes its `.bad` mark, then the record.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def committed(record: BootRecord, world: World) -> tuple[BootRecord, tuple[Actio
     """The trial is current from now on; a rollback rejects what it left."""
     trial = record.trial
     assert trial is not None  # noqa: S101 - the caller has just looked
-    marks = [Action("good", trial.release, trial.digest), Action("unbad", trial.release)]
+    marks = [Action("unbad", trial.release), Action("good", trial.release, trial.digest)]
     rejected = without(record.rejected, trial.digest)
     left = record.current
     if trial.kind == "rollback" and left and left != trial.release:

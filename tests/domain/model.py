@@ -140,6 +140,8 @@ def feed(state: State, event: Event) -> State:
 
 def _remember(state: State, before: Mind, mind: Mind, event: Event) -> State:
     """What this decision means, told from the event and not from the record's own words."""
+    if event.kind == "alone":
+        state = _unseen(state)
     ghost, trial = state.ghost, before.record.trial
     if trial is not None and mind.record.trial is None:
         if event.kind == "healthy" and mind.record.current == trial.release:
@@ -150,20 +152,19 @@ def _remember(state: State, before: Mind, mind: Mind, event: Event) -> State:
         else:
             ghost = ghost._replace(doomed=ghost.doomed | {trial.digest})
             _check_blame(state, mind, event)
-        ghost = ghost._replace(unseen=0)
     wanted = mind.wanted
     if wanted is not None and wanted.trial is not None and before.record.trial is None:
         named = {wanted.trial.digest} if event.nxt is not None and event.nxt.named else set()
         ghost = ghost._replace(shunned=ghost.shunned - named, doomed=ghost.doomed - named, unseen=0)
-    if event.kind == "alone":
-        ghost = ghost._replace(unseen=min(ghost.unseen + 1, TRIES))
     return state._replace(ghost=ghost)
 
 
 def _check_blame(state: State, mind: Mind, event: Event) -> None:
+    verdict = mind.record.verdicts[-1:]
+    if bool(verdict) and "missing or damaged" in verdict[0].reason:
+        return
     if event.kind == "stop" or (event.kind == "exited" and event.asked):
         raise Violation(6, f"{event.kind} rejected a trial")
-    verdict = mind.record.verdicts[-1:]
     out_of_tries = bool(verdict) and "as often as allowed" in verdict[0].reason
     if out_of_tries and state.ghost.unseen < TRIES:
         raise Violation(6, f"tries ran out after {state.ghost.unseen} ends that nobody saw")
@@ -178,6 +179,8 @@ def written(state: State, record: BootRecord) -> State:
             if ghost.ended[OPS.index(op)] == operation.FAILED:
                 raise Violation(3, f"{op} failed, and is committed now")
             ghost = ghost._replace(committed=ghost.committed | {op})
+    if record.trial is None:
+        ghost = ghost._replace(unseen=0)
     ghost = ghost._replace(shunned=ghost.shunned | ghost.doomed, doomed=frozenset())
     trial = record.trial
     if trial is not None and trial.kind == "factory":
@@ -519,7 +522,8 @@ def prune(state: State) -> State:
     for name in {record.current, record.previous, *running} - {None}:
         if name in state.dirs and name not in after.dirs:
             raise Violation(9, f"{name} was pruned")
-    if state.good & state.dirs and not after.good:
+    sound = {name for name in state.good if RELEASES[name].digest not in state.bad}
+    if sound and not sound & after.good:
         raise Violation(9, "the only good release was pruned")
     return after
 
