@@ -13,7 +13,7 @@ import time
 from typing import Any, Mapping, NamedTuple
 
 from hub_upgrade.domain import probation
-from hub_upgrade.domain.probation import Expected
+from hub_upgrade.domain.probation import Expected, Probation
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.host import commands, files, interpreter, processes
 from hub_upgrade.host.children import environment
@@ -24,12 +24,14 @@ VERSION_S = 20.0
 """How long `version --json` may take, on a loaded machine too."""
 READY_S = 30.0
 ANSWER_S = 5.0
+PROOF_S = 15.0
 WATCH_S = 1.5
 """How long it must stay healthy here: what dies after a second is found before it is tried."""
 LOOK_EVERY_S = 0.25
 STOP_S = 10.0
 ALARM_S = 60
 DIRECTORY_TRIES = 3
+OVERLOADED = "it was overloaded all the time"
 
 
 class Says(NamedTuple):
@@ -122,21 +124,21 @@ def _must_live(candidate: Candidate, when: str) -> None:
 
 
 def _watch(candidate: Candidate, expected: Expected) -> None:
-    """Healthy at every look, in one unchanging process."""
-    until = time.monotonic() + WATCH_S
-    instance: str | None = None
+    """Healthy at every look that was answered, in one unchanging process.
+
+    A look without an answer may be a loaded machine's: it is made again, within PROOF_S.
+    """
+    seen = Probation(time.monotonic())
     while True:
-        status, body, why = candidate.look(ANSWER_S)
-        _must_live(candidate, "on its first request")
-        word, reason = probation.judge(expected, instance, status, body, why)
-        if word != probation.HEALTHY:
-            raise _refused(f"{reason}{candidate.last_words()}")
-        instance = str(body.get("instance"))
-        left = until - time.monotonic()
-        if left <= 0:
+        answer = candidate.look(ANSWER_S)
+        now = time.monotonic()
+        seen, unhealthy = probation.looked(seen, expected, answer, now)
+        if probation.proven(seen, now, WATCH_S):
             return
-        candidate.turn(min(left, LOOK_EVERY_S))
+        candidate.turn(LOOK_EVERY_S)
         _must_live(candidate, "soon after it was ready")
+        if unhealthy or probation.unprovable(seen, now, PROOF_S):
+            raise _refused(f"{unhealthy or answer[2] or OVERLOADED}{candidate.last_words()}")
 
 
 def _stop(candidate: Candidate) -> None:
