@@ -87,11 +87,19 @@ class Disk:
     # --- writing --------------------------------------------------------------------------------
 
     def charge(self, record: BootRecord) -> str:
-        """Make a charged try durable, then take `next.json` away; why not, or nothing."""
+        """Make a charged try durable, then take `next.json` away; why not, or nothing.
+
+        One that stays is a refusal too: should `boot.json` be lost with the verdict in it, it
+        would be taken for something new.
+        """
         why = self._write_boot(record)
-        if not why:
-            self.remove_next()
-        return why
+        if why:
+            return why
+        try:
+            boot_store.remove_next(self._home)
+        except OSError as error:
+            return f"{self._home.next_json} cannot be removed: {error.strerror}"
+        return ""
 
     def remove_next(self) -> None:
         """It is taken up already: should it stay, the record knows its operation."""

@@ -42,9 +42,12 @@ class Hub(NamedTuple):
 
 
 class Launcher(NamedTuple):
+    """`known`: it has read or written `boot.json`, so that it would notice its loss."""
+
     mind: Mind
     queue: tuple[Action, ...]
     factory: int
+    known: bool
 
 
 class Helper(NamedTuple):
@@ -151,7 +154,7 @@ def _remember(state: State, before: Mind, mind: Mind, event: Event) -> State:
                 ghost = ghost._replace(doomed=ghost.doomed | {RELEASES[left].digest})
         else:
             ghost = ghost._replace(doomed=ghost.doomed | {trial.digest})
-            _check_blame(state, mind, event)
+            _check_blame(state, before, mind, event)
     wanted = mind.wanted
     if wanted is not None and wanted.trial is not None and before.record.trial is None:
         named = {wanted.trial.digest} if event.nxt is not None and event.nxt.named else set()
@@ -159,8 +162,8 @@ def _remember(state: State, before: Mind, mind: Mind, event: Event) -> State:
     return state._replace(ghost=ghost)
 
 
-def _check_blame(state: State, mind: Mind, event: Event) -> None:
-    verdict = mind.record.verdicts[-1:]
+def _check_blame(state: State, before: Mind, mind: Mind, event: Event) -> None:
+    verdict = mind.record.verdicts[len(before.record.verdicts) :]
     if bool(verdict) and "missing or damaged" in verdict[0].reason:
         return
     if event.kind == "stop" or (event.kind == "exited" and event.asked):
@@ -188,7 +191,10 @@ def written(state: State, record: BootRecord) -> State:
         if not known and trial.digest in ghost.factories_tried:
             raise Violation(8, "a factory that was tried is tried again")
         ghost = ghost._replace(factories_tried=ghost.factories_tried | {trial.digest})
-    return state._replace(boot=record, ghost=ghost)
+    assert state.launcher is not None
+    return state._replace(
+        boot=record, ghost=ghost, launcher=state.launcher._replace(known=True)
+    )
 
 
 def _with(state: State, mind: Mind | None = None, queue: tuple[Action, ...] = ()) -> State:
@@ -207,8 +213,10 @@ def work(state: State) -> State:
     state = _with(state, mind, rest)
     if action.verb == "charge":
         return _charge(state, mind, action, rest)
+    if action == REMOVE_NEXT and state.nxt is not None and state.full:
+        return _with(state, mind, (Action("uncharged"),))  # not told before it is gone
     if action == REMOVE_NEXT:
-        return state if state.full else state._replace(nxt=None)
+        return state._replace(nxt=None)
     if action.verb in ("charged", "uncharged"):
         return feed(state, Event(action.verb, action.text))
     if action.verb == "start":
@@ -294,7 +302,7 @@ def launch(state: State) -> State:
         releases = world_of(state, state.installed).releases
         record = boot.rebuilt(releases, bad, f"loss {state.ghost.rebuilt}")
     mind = boot.awake(record, state.boot is not None)
-    state = state._replace(launcher=Launcher(mind, (), state.installed))
+    state = state._replace(launcher=Launcher(mind, (), state.installed, state.boot is not None))
     state = feed(state, Event("boot", nxt=unknown_next(state)))
     assert state.launcher is not None
     after, on_trial = state.launcher.mind.record.current, record.trial and record.trial.release
@@ -322,7 +330,10 @@ def hand_over(state: State) -> State:
     assert state.hub is not None
     assert state.boot is not None
     assert state.boot.trial is not None
+    assert state.launcher is not None
     name = state.boot.trial.release
+    if state.launcher.mind.state != boot.HANDING:
+        raise Violation(6, f"the hub leaves for {name}, and no try is charged")
     state = feed(state, Event("reloading"))
     return state._replace(hub=Hub(name), settling=None)
 
@@ -493,7 +504,8 @@ def _time(state: State, mind: Mind) -> Iterator[Step]:
         return
     if mind.todo and not state.full:
         yield "write again", lambda: _with(state, mind, (FLUSH,))
-    if state.boot is None and not state.full:
+    assert state.launcher is not None
+    if state.boot is None and state.launcher.known and not state.full:
         yield "keep", lambda: written(state, mind.record)
     if state.nxt is not None and mind.record.knows(state.nxt.operation_id):
         if boot.RECORD not in mind.todo and not state.full:
