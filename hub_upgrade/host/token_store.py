@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import time
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 try:  # what `hmac.compare_digest` is, without hmac's memory
     from _operator import _compare_digest as _same
@@ -14,7 +14,8 @@ except ImportError:  # another Python than CPython
 
 from hub_upgrade.errors import HostError, UsageError
 from hub_upgrade.host import files
-from hub_upgrade.host.files import Home, Lock, Unreadable
+from hub_upgrade.host.files import Home, Unreadable
+from hub_upgrade.host.status_store import take_state_lock
 
 FORMAT = 1
 READ = "hub:read"
@@ -25,8 +26,9 @@ RANDOM_BYTES = 32
 LONGEST_TOKEN = 200
 LONGEST_NAME = 100
 MOST_TOKENS = 200
-LOCK_WAIT_S = 2.0
-LOCK_POLL_S = 0.01
+RACY_S = 0.1
+"""Two replacements within one tick of the file system's clock can look alike: what was written so
+short a time ago is read again."""
 
 
 class Principal(NamedTuple):
@@ -131,14 +133,14 @@ class TokenStore:
                 kept = []
             entries = [_entry(item) for item in kept[:MOST_TOKENS]]
             self._entries = tuple(entry for entry in entries if entry is not None)
-            self._signature = signature
+            self._signature = signature if time.time() - found.st_mtime > RACY_S else None
         return self._entries
 
-    def _change(self, change: Any) -> None:
+    def _change(self, change: Callable[[list[Any]], list[Any]]) -> None:
         """Read, change and replace under `state.lock`; what this release cannot read is kept."""
         try:
             files.make_directory(self._home.root)
-            lock = _take(self._home)
+            lock = take_state_lock(self._home)
             try:
                 try:
                     kept = _read(self._home)
@@ -154,17 +156,6 @@ class TokenStore:
         except OSError as error:
             why = error.strerror or error
             raise HostError(f"{self._home.tokens} cannot be written: {why}") from error
-
-
-def _take(home: Home) -> Lock:
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        lock = Lock.try_take(home.state_lock)
-        if lock is not None:
-            return lock
-        if time.monotonic() >= deadline:
-            raise HostError(f"{home.state_lock} is held by another program; try again")
-        time.sleep(LOCK_POLL_S)
 
 
 def _read(home: Home) -> list[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Callable, Optional
 
 from hub_upgrade.domain.settle import Running
 from hub_upgrade.errors import HubError
@@ -22,10 +21,9 @@ from hub_upgrade.upgrade.accept import Desk, helper_starter
 from hub_upgrade.upgrade.ports import Store
 from hub_upgrade.version import VERSION
 from hub_upgrade.web.api import ROUTES, App
-from hub_upgrade.web.auth import authenticate
+from hub_upgrade.web.auth import bearer
 from hub_upgrade.web.connections import Connections
 from hub_upgrade.web.hosts import Hosts, names
-from hub_upgrade.web.messages import Principal
 from hub_upgrade.web.routes import Table, dispatch
 
 
@@ -77,15 +75,6 @@ def release_of(home: Home, program: str) -> str | None:
     return os.path.basename(directory) if inside else None
 
 
-def authenticator(tokens: TokenStore) -> Callable[[Optional[str]], Optional[Principal]]:
-    """Who sent a header of that value."""
-
-    def who(value: str | None) -> Principal | None:
-        return authenticate({} if value is None else {"authorization": value}, tokens)
-
-    return who
-
-
 def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) -> Hub:
     """The hub with all its real parts."""
     home = settings.home
@@ -128,7 +117,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         missing=lambda: [],
     )
     hosts = Hosts(names(settings.allowed_hosts, os.environ))
-    table = Table(ROUTES, authenticator(tokens), hosts)
+    table = Table(ROUTES, bearer(tokens), hosts)
     connections = Connections(
         loop, inherited.listener, lambda request: dispatch(table, request, app)
     )

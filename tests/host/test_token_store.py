@@ -12,7 +12,7 @@ import unittest
 from unittest import mock
 
 from hub_upgrade.errors import HostError, UsageError
-from hub_upgrade.host import files, token_store
+from hub_upgrade.host import files, status_store, token_store
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.token_store import ADMIN, READ, TokenStore
 
@@ -83,6 +83,7 @@ class TokenStoreTest(unittest.TestCase):
 
     def test_an_unchanged_file_is_not_read_again(self) -> None:
         token = self.store.create((READ,), "x")
+        os.utime(self.home.tokens, (1, 1))
         self.store.check(token)
         with mock.patch.object(files, "read_json", side_effect=AssertionError):
             self.assertIsNotNone(self.store.check(token))
@@ -172,7 +173,7 @@ class TokenStoreTest(unittest.TestCase):
         lock = Lock.try_take(self.home.state_lock)
         assert lock is not None
         self.addCleanup(lock.release)
-        with mock.patch.object(token_store, "LOCK_WAIT_S", 0.05), self.assertRaises(HostError):
+        with mock.patch.object(status_store, "LOCK_WAIT_S", 0.05), self.assertRaises(HostError):
             self.store.create((READ,), "x")
 
     def test_a_bad_scope_or_name_is_wrong_usage(self) -> None:

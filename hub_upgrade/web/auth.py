@@ -1,0 +1,22 @@
+"""`Authorization: Bearer <token>` (RFC 6750) -> who sent it."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from hub_upgrade.host.token_store import Principal, TokenStore
+
+
+def bearer(tokens: TokenStore) -> Callable[[str | None], Principal | None]:
+    """What tells from the value of an `Authorization` header who sent it; None for nobody.
+
+    The scheme is compared without case (RFC 9110, section 11.1).
+    """
+
+    def authenticate(header: str | None) -> Principal | None:
+        if header is None:
+            return None
+        scheme, _, token = header.partition(" ")
+        return tokens.check(token.strip(" ")) if scheme.lower() == "bearer" else None
+
+    return authenticate
