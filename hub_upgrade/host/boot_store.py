@@ -60,7 +60,7 @@ def remove_next(home: Home) -> None:
 
 
 def read_serve(home: Home) -> dict[str, Any] | None:
-    """Who serves, as the launcher last wrote it; None when it cannot be told. Prove it before use."""
+    """Who serves, as the launcher last wrote it; None when it cannot be told. To be proven."""
     try:
         return files.read_json(home.serve_json)
     except Unreadable:

@@ -14,9 +14,9 @@ WRITE = select.POLLOUT
 HANGUP = select.POLLHUP | select.POLLERR
 
 LONGEST_SLEEP_S = 1.0
-"""The loop wakes at least this often, so that it can tell having slept late from having nothing to do."""
+"""The loop wakes at least this often, so that it can tell a late wake from having no work."""
 LATE_S = 1.5
-"""Waking this much later than asked means that the machine or we were stopped, suspended or starved."""
+"""Waking this much later than asked means: stopped, suspended or starved, machine or process."""
 
 
 class Timer:

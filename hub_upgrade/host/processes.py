@@ -17,7 +17,7 @@ EXEC_FAILED = 127
 
 
 def start_time(pid: int) -> str | None:
-    """What tells a process from a later one with its PID; None when it is gone or not to be known."""
+    """What tells a process from a later one with its PID; None when that is not to be known."""
     if sys.platform == "linux":
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:

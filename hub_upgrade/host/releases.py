@@ -7,6 +7,7 @@ one holds a shared lock on its file. Its `good` marker is published last and rem
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 
 from hub_upgrade.domain.boot_record import Release
@@ -172,9 +173,9 @@ def hold(path: str) -> Lock | None:
 
 
 def _flock(descriptor: int, shared: bool) -> bool:
-    operation = files.fcntl.LOCK_SH if shared else files.fcntl.LOCK_EX
+    operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        files.fcntl.flock(descriptor, operation | files.fcntl.LOCK_NB)
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
