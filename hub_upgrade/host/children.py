@@ -7,7 +7,7 @@ import signal
 from typing import Callable, Mapping, NamedTuple, Optional
 
 from hub_upgrade.host.loop import READ, Loop
-from hub_upgrade.host.processes import kill_group, spawn, start_time
+from hub_upgrade.host.processes import kill_group, signal_process, spawn, start_time
 
 MAX_OUTPUT = 1024 * 1024
 """Bytes kept of each output of a child; the rest is read and dropped, so that it never blocks."""
@@ -23,6 +23,8 @@ OURS = frozenset(
         "LISTEN_FDS",
         "LISTEN_PID",
         "LISTEN_FDNAMES",
+        "PARACHUTE_HUB_HANDOFF",
+        "PARACHUTE_HUB_TROUBLE",
         "PARACHUTE_ADMIN_TOKEN_FILE",
     }
 )
@@ -38,11 +40,7 @@ class ChildResult(NamedTuple):
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What a child inherits: everything but the launcher's protocol and the hub's own secrets."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name not in OURS and not name.startswith("PARACHUTE_HUB_")
-    }
+    return {name: value for name, value in environ.items() if name not in OURS}
 
 
 class OneShot:
@@ -118,9 +116,10 @@ class OneShot:
         self._kill()
 
     def _kill(self) -> None:
-        """The whole group; the leader is not reaped yet, so that its number is still its own."""
+        """The whole group, and the child by itself: just forked, it leads no group yet."""
         if self._status is None:
             kill_group(self.pid, self._started, signal.SIGKILL)
+            signal_process(self.pid, self._started, signal.SIGKILL)
 
     def _ended(self, status: int) -> None:
         self._timer.cancel()

@@ -193,7 +193,7 @@ class Connections:
         """Take up what `freeze` recorded in the image before; an entry that makes no sense is
         passed over, its descriptor closed."""
         for entry in record:
-            fd = entry.get("fd")
+            fd = entry.get("fd") if isinstance(entry, dict) else None
             if not isinstance(fd, int) or fd <= 2:
                 continue
             try:
@@ -203,6 +203,7 @@ class Connections:
 
     def _take_up(self, fd: int, entry: dict[str, Any]) -> None:
         input_, output = (base64.b64decode(entry.get(key, "")) for key in ("input", "output"))
+        answered, age = int(entry.get("answered", 0)), float(entry.get("age", 0.0))
         os.set_inheritable(fd, False)
         os.set_blocking(fd, False)
         connection = Connection(self, socket.socket(fileno=fd), str(entry.get("peer", "")))
@@ -210,10 +211,9 @@ class Connections:
         connection.output = output
         connection.close_after = bool(entry.get("close"))
         connection.continued = bool(entry.get("continued"))
-        connection.answered = int(entry.get("answered", 0))
+        connection.answered = answered
         connection.unread = bool(entry.get("linger"))
         state = WRITING if output else LINGERING if connection.unread else READING
-        age = float(entry.get("age", 0.0))
         self._open[fd] = connection
         connection.resume(state, age)
 

@@ -1,0 +1,145 @@
+"""A loop, a listener on a port of its own, and clients that the test itself drives."""
+
+from __future__ import annotations
+
+import os
+import socket
+import unittest
+from typing import Callable
+
+from hub_upgrade.host.loop import Loop
+from hub_upgrade.web.connection import Limits
+from hub_upgrade.web.connections import Connections
+from hub_upgrade.web.messages import Answer, Request, Response
+
+TICK_S = 0.002
+PATIENCE_S = 10.0
+
+
+def echo(request: Request) -> Response:
+    """Says what it was asked."""
+    text = f"{request.method} {request.path} {request.body.decode('latin-1')}"
+    return Response(200, text.encode("latin-1"), (("content-type", "text/plain"),))
+
+
+class Client:
+    """One end of a connection; it never waits without turning the loop."""
+
+    def __init__(self, world: World, sock: socket.socket) -> None:
+        self.world = world
+        self.sock = sock
+        self.sock.setblocking(False)
+        self.buffer = b""
+        self.closed = False
+
+    def send(self, data: bytes) -> Client:
+        self.sock.sendall(data)
+        return self
+
+    def get(self, path: str = "/x", extra: str = "") -> Client:
+        return self.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n".encode())
+
+    def pull(self) -> None:
+        """Take what has arrived."""
+        try:
+            piece = self.sock.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        self.buffer += piece
+        self.closed = self.closed or not piece
+
+    def has_answer(self) -> bool:
+        self.pull()
+        return self._length() is not None and len(self.buffer) >= (self._length() or 0)
+
+    def _length(self) -> int | None:
+        head, blank, _ = self.buffer.partition(b"\r\n\r\n")
+        if not blank:
+            return None
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length: "):
+                return len(head) + 4 + int(line[16:])
+        return len(head) + 4
+
+    def answer(self, *, of_head: bool = False) -> tuple[int, dict[str, str], bytes]:
+        """The next answer: status, headers in lower case, body."""
+        if of_head:
+            self.world.until(lambda: self.pull() or b"\r\n\r\n" in self.buffer)
+            length = self.buffer.index(b"\r\n\r\n") + 4
+        else:
+            self.world.until(self.has_answer)
+            length = self._length() or 0
+        data, self.buffer = self.buffer[:length], self.buffer[length:]
+        head, _, body = data.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        pairs = (line.split(": ", 1) for line in lines[1:])
+        return int(lines[0].split(" ")[1]), dict(pairs), body
+
+    def is_closed(self) -> bool:
+        """Whether the other side has closed, once everything is heard."""
+        self.world.until(lambda: self.pull() or self.closed)
+        return self.closed
+
+
+class World:
+    """Connections on a loop of their own."""
+
+    def __init__(
+        self,
+        respond: Callable[[Request], Answer] = echo,
+        limits: Limits = Limits(),
+        listener: socket.socket | None = None,
+    ) -> None:
+        self.loop = Loop()
+        self.listener = listener or socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.connections = Connections(self.loop, self.listener, respond, limits)
+        self.clients: list[Client] = []
+
+    def client(self) -> Client:
+        client = Client(self, socket.create_connection(self.listener.getsockname()))
+        self.clients.append(client)
+        return client
+
+    def turn(self, times: int = 1) -> None:
+        """Turn, but not longer than a tick."""
+        for _ in range(times):
+            self.loop.call_later(TICK_S, lambda: None)
+            self.loop.turn()
+
+    def until(self, holds: Callable[[], object]) -> None:
+        end = self.loop.now() + PATIENCE_S
+        while not holds():
+            if self.loop.now() > end:
+                raise AssertionError("it did not happen in time")
+            self.turn()
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.sock.close()
+        self.connections.stop_accepting()
+        self.connections.close_after_answers(lambda: None, 0)
+        self.turn(3)
+        self.listener.close()
+        self.loop.close()
+
+
+class WebTest(unittest.TestCase):
+    """Tests with a world of their own."""
+
+    def world(
+        self,
+        respond: Callable[[Request], Answer] = echo,
+        limits: Limits = Limits(),
+        listener: socket.socket | None = None,
+    ) -> World:
+        world = World(respond, limits, listener)
+        world.connections.start()
+        self.addCleanup(world.close)
+        return world
+
+
+def descriptors() -> int:
+    """How many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))

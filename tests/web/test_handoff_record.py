@@ -1,0 +1,200 @@
+"""What a handoff takes along: each test crosses from one Connections to another by real descriptors."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import socket
+import unittest
+from typing import Any, Callable
+
+from hub_upgrade.web.connection import LINGERING, Limits
+from hub_upgrade.web.messages import Answer, Request
+from tests.web.harness import Client, WebTest, World, echo
+from tests.web.test_connections import BIG, POST, big
+
+
+class HandoffTest(WebTest):
+    def cross(
+        self,
+        old: World,
+        respond: Callable[[Request], Answer] = echo,
+        change: Callable[[dict[str, Any]], None] = lambda _entry: None,
+        limits: Limits = Limits(),
+        turns: int = 3,
+    ) -> World:
+        """Freeze, take the record through JSON, and go on in a new world with the same clients.
+
+        The descriptors are duplicates, as if `execve` had kept them while the old image's objects
+        were no more.
+        """
+        old.turn(turns)
+        record = json.loads(json.dumps(old.connections.freeze()))
+        for entry in record:
+            self.assertTrue(os.get_inheritable(entry["fd"]))
+            entry["fd"] = os.dup(entry["fd"])
+            change(entry)
+        old.connections.stop_accepting()
+        for connection in [*old.connections._open.values(), *old.connections._away]:
+            old.loop.unwatch(connection.fd)
+            connection._socket.close()
+        old.connections._open.clear()
+        new = World(respond, limits, socket.socket(fileno=os.dup(old.listener.fileno())))
+        self.addCleanup(new.close)
+        new.connections.thaw(record)
+        new.connections.start()
+        for client in old.clients:
+            client.world = new
+        return new
+
+    def test_an_idle_connection_goes_on(self) -> None:
+        old = self.world()
+        client = old.client().get("/before")
+        client.answer()
+        new = self.cross(old)
+        self.assertEqual(client.get("/after").answer()[2], b"GET /after ")
+        connection = next(iter(new.connections._open.values()))
+        self.assertEqual((connection.answered, connection.peer), (2, "127.0.0.1"))
+
+    def test_a_request_cut_anywhere_is_answered_once(self) -> None:
+        whole = POST + b"hello"
+        for cut in range(1, len(whole)):
+            old = self.world()
+            client = old.client().send(whole[:cut])
+            old.until(lambda old=old: old.connections.count() == 1)
+            self.cross(old)
+            self.assertEqual(client.send(whole[cut:]).answer()[2], b"POST /p hello", cut)
+            self.assertEqual(client.buffer, b"")
+
+    def test_a_request_that_nobody_has_read_yet_stays_in_the_kernel(self) -> None:
+        old = self.world()
+        client = old.client().get()
+        client.answer()
+        client.get("/unread")
+
+        def nothing_read(entry: dict[str, Any]) -> None:
+            self.assertEqual(entry["input"], "")
+
+        self.cross(old, change=nothing_read, turns=0)
+        self.assertEqual(client.answer()[2], b"GET /unread ")
+
+    def test_an_unsent_answer_and_the_requests_behind_it_arrive_whole(self) -> None:
+        old = self.world(big)
+        client = old.client().get("/big").get("/next").get("/last")
+        self.cross(old)
+        self.assertEqual(len(client.answer()[2]), BIG)
+        self.assertEqual(client.answer()[2], b"GET /next ")
+        self.assertEqual(client.answer()[2], b"GET /last ")
+
+    def test_a_whole_request_in_memory_is_answered_by_the_new_image(self) -> None:
+        def slip_in(entry: dict[str, Any]) -> None:
+            entry["input"] = "R0VUIC9pbiBIVFRQLzEuMQ0KSG9zdDogbG9jYWxob3N0DQoNCg=="
+
+        old = self.world()
+        client = old.client()
+        old.until(lambda: old.connections.count() == 1)
+        self.cross(old, change=slip_in)
+        self.assertEqual(client.answer()[2], b"GET /in ")
+
+    def test_to_be_closed_after_its_answer_it_still_is(self) -> None:
+        old = self.world(big)
+        client = old.client().get(extra="Connection: close\r\n")
+        self.cross(old)
+        self.assertEqual(len(client.answer()[2]), BIG)
+        self.assertTrue(client.is_closed())
+
+    def test_100_continue_is_not_sent_twice(self) -> None:
+        old = self.world()
+        client = old.client().send(POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+        self.assertEqual(client.answer()[0], 100)
+        new = self.cross(old)
+        new.turn(3)
+        self.assertEqual(client.send(b"hello").answer()[2], b"POST /p hello")
+
+    def test_a_refused_client_still_gets_its_answer(self) -> None:
+        old = self.world()
+        client = old.client().send(b"nonsense\r\n\r\n" + b"x" * 50_000)
+        old.until(lambda: old.connections.count() == 1)
+        new = self.cross(old)
+        states = [connection.state for connection in new.connections._open.values()]
+        self.assertEqual(states, [LINGERING])
+        self.assertEqual(client.answer()[0], 400)
+        self.assertTrue(client.is_closed())
+
+    def test_time_goes_on_where_it_was(self) -> None:
+        def older(entry: dict[str, Any]) -> None:
+            entry["age"] = 14.99
+
+        old = self.world()
+        client = old.client().send(b"GET / HT")
+        old.until(lambda: old.connections.count() == 1)
+        self.cross(old, change=older, limits=Limits(sweep_s=0.01))
+        self.assertEqual(client.answer()[0], 408)
+
+    def test_many_at_once_all_go_on_several_times(self) -> None:
+        world = self.world()
+        clients: list[Client] = [world.client() for _ in range(100)]
+        for number, client in enumerate(clients):
+            if number % 2:
+                client.send(POST + b"he")
+        world.until(lambda old=world: old.connections.count() == 100)
+        for _ in range(3):
+            world, old = self.cross(world), world
+            world.clients.extend(old.clients)
+            old.clients.clear()
+        for number, client in enumerate(clients):
+            client.send(b"llo") if number % 2 else client.get("/idle")
+        bodies = {client.answer()[2] for client in clients}
+        self.assertEqual(bodies, {b"POST /p hello", b"GET /idle "})
+
+    def test_without_a_handoff_everything_goes_on_as_before(self) -> None:
+        world = self.world()
+        half = world.client().send(POST)
+        world.until(lambda: world.connections.count() == 1)
+        record = world.connections.freeze()
+        world.connections.close_after_answers(lambda: self.fail("it was called off"), 0.01)
+        world.connections.unfreeze()
+        self.assertFalse(os.get_inheritable(record[0]["fd"]))
+        world.turn(20)
+        status, headers, _ = half.send(b"hello").answer()
+        self.assertEqual((status, headers.get("connection")), (200, None))
+
+    def test_entries_without_sense_are_passed_over_and_their_descriptors_closed(self) -> None:
+        world = self.world()
+        pipe, other = os.pipe()
+        mine, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        odd: list[Any] = [
+            {},
+            "seven",
+            {"fd": "7"},
+            {"fd": 0},
+            {"fd": 99_999},
+            {"fd": pipe},
+            {"fd": os.dup(mine.fileno()), "input": "?", "age": "x"},
+            {"fd": mine.detach(), "input": 5},
+        ]
+        world.connections.thaw(odd)
+        gc.collect()
+        self.assertEqual(world.connections.count(), 0)
+        self.assertEqual(theirs.recv(1), b"")
+        self.assertRaises(OSError, os.fstat, pipe)
+        os.close(other)
+        os.fstat(0)
+
+    def test_fields_of_the_future_do_no_harm(self) -> None:
+        def future(entry: dict[str, Any]) -> None:
+            entry["colour"] = {"of": "the sky"}
+            for key in ("peer", "answered", "age", "linger", "continued", "close", "output"):
+                del entry[key]
+
+        old = self.world()
+        client = old.client().send(POST)
+        old.until(lambda: old.connections.count() == 1)
+        self.cross(old, change=future)
+        self.assertEqual(client.send(b"hello").answer()[2], b"POST /p hello")
+
+
+if __name__ == "__main__":
+    unittest.main()
