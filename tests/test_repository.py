@@ -272,7 +272,7 @@ class Reading(Case):
             ("hub-../x.pyz", {"custom": {"version": "../x", "channels": []}}),
             ("hub-2.0.0.pyz", {"custom": None}),
         ):
-            with mock.patch.object(repository, "_entry", lambda _t, e={**good, **change}: e):  # type: ignore[misc]
+            with mock.patch.object(repository, "_entry", lambda _t, e={**good, **change}: e):
                 target = repository.Target("2.0.0", "0" * 64, 1, path, ())
                 written(self.directory, 5, [target])
             self.assertEqual(repository.read(self.directory).targets, (), path)

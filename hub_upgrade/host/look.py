@@ -94,7 +94,7 @@ class Look:
         self._done = None
         self._close()
 
-    def extend(self, gap_s: float) -> None:
+    def extend(self, _gap_s: float) -> None:
         """Give it the time back that the launcher itself slept away."""
         if self._done is not None:
             self._timer.cancel()
