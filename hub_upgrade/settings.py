@@ -94,7 +94,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         home=home,
         host=flags.get("host") or environ.get("PARACHUTE_BIND_HOST") or DEFAULT_HOST,
         port=number,
-        releases=flags.get("releases") or values["releases"],
+        releases=_from_here(flags.get("releases")) or values["releases"],
         ready_timeout_s=values["ready_timeout_s"],
         probation_s=values["probation_s"],
         probation_max_s=values["probation_max_s"],
@@ -105,6 +105,13 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         allowed_hosts=values["allowed_hosts"],
         config_error="; ".join(problems) or None,
     )
+
+
+def _from_here(releases: str | None) -> str | None:
+    """The flag's directory as others find it: helper and hub work in another directory."""
+    if not releases or "://" in releases:
+        return releases
+    return os.path.abspath(os.path.expanduser(releases))
 
 
 def read_config(home: Home) -> tuple[dict[str, Any], list[str]]:
