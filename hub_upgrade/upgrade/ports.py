@@ -92,11 +92,11 @@ class Candidate(Protocol):
 
 
 class Preflight(Protocol):
-    """Try a release where it can do no harm."""
+    """Try a release where it can do no harm. Both raise RefusedError with a sentence that bears
+    the release's last words, and leave no process and no file behind."""
 
-    def __call__(self, path: str, version: str, digest: str) -> Candidate:
-        """Start the file as a launcher would, on a spare socket with a scratch home.
+    def ask(self, path: str, version: str) -> Candidate:
+        """What the file says of itself; its version must be the one that is wanted."""
 
-        Returns what it says of itself, or raises RefusedError with a sentence that bears its last
-        words. Leaves no process and no file behind.
-        """
+    def prove(self, path: str, version: str, digest: str) -> None:
+        """Start the file as a launcher would, on a spare socket with a scratch home."""

@@ -42,18 +42,28 @@ class Says(NamedTuple):
     needs_launcher_protocol: int
 
 
-def preflight(
-    path: str, version: str, digest: str, hub_json: str, log: OperationLog
-) -> Says:
-    """Try the file at `path`; raises RefusedError with a sentence that bears its last words."""
-    says = ask(path, version, log)
-    scratch = _scratch()
-    try:
-        _copy(hub_json, os.path.join(scratch, "hub.json"))
-        _prove(path, Expected(version, digest), scratch, log)
-    finally:
-        _remove(scratch)
-    return says
+class Preflight:
+    """Tries releases; what they print goes into `log`."""
+
+    def __init__(self, hub_json: str, log: OperationLog) -> None:
+        self._hub_json = hub_json
+        self._log = log
+
+    def ask(self, path: str, version: str) -> Says:
+        """What the file says of itself; raises RefusedError, also for another version."""
+        return ask(path, version, self._log)
+
+    def prove(self, path: str, version: str, digest: str) -> None:
+        """Start it as a launcher would, on a spare socket with a scratch home.
+
+        Raises RefusedError with a sentence that bears its last words, or OSError.
+        """
+        scratch = _scratch()
+        try:
+            _copy(self._hub_json, os.path.join(scratch, "hub.json"))
+            _prove(path, Expected(version, digest), scratch, self._log)
+        finally:
+            _remove(scratch)
 
 
 def ask(path: str, version: str, log: OperationLog) -> Says:

@@ -191,9 +191,9 @@ class Transaction:
     def _tried(self, target: Target) -> None:
         self._journal.step(op.PREFLIGHT)
         path = releases.path_of(self._home, target.release)
-        candidate = self._preflight(path, target.version, target.digest)
+        self._speaks(target, self._preflight.ask(path, target.version))
+        self._preflight.prove(path, target.version, target.digest)
         self._journal.line(f"{target.version} was tried on a spare socket, and is healthy")
-        self._speaks(target, candidate)
 
     def _speaks(self, target: Target, candidate: Candidate) -> None:
         needs, speaks = candidate.needs_launcher_protocol, self._launcher.protocol()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-from typing import Any, Callable
+from typing import Callable
 
-from hub_upgrade.domain.operation import RESTARTING, UPGRADE, Operation
+from hub_upgrade.domain.operation import RESTARTING, Operation
 from hub_upgrade.domain.transitions import WHOLE_LIMIT_S
-from hub_upgrade.errors import HostError, RefusedError, UsageError
+from hub_upgrade.errors import HostError, UsageError
 from hub_upgrade.host import boot_store, operation_log
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.operation_log import OperationLog
@@ -16,8 +16,7 @@ from hub_upgrade.restarters.own_launcher import OwnLauncher
 from hub_upgrade.settings import read_config
 from hub_upgrade.sources.pyz import PyzSource
 from hub_upgrade.upgrade import recovery
-from hub_upgrade.upgrade.ports import Progress, Source
-from hub_upgrade.upgrade.preflight import Says, preflight
+from hub_upgrade.upgrade.preflight import Preflight
 from hub_upgrade.upgrade.transaction import Transaction
 
 EXIT_IN_FLIGHT = 4
@@ -83,12 +82,9 @@ def _owned(
     if record.phase == RESTARTING:
         return _left_by_another(home, store, launcher)
     log = OperationLog(operation_log.open_log(home, operation_id))
-
-    def tried(path: str, version: str, digest: str) -> Says:
-        return preflight(path, version, digest, home.hub_json, log)
-
-    source = _source(home) if record.kind == UPGRADE else NoSource()
-    code = Transaction(record, home, store, source, tried, launcher, log).run()
+    preflight = Preflight(home.hub_json, log)
+    source = _source(home)
+    code = Transaction(record, home, store, source, preflight, launcher, log).run()
     record = store.read() or record
     if record.finished and record.operation_id == operation_id:
         return _tell(record)
@@ -108,22 +104,12 @@ def _left_by_another(home: Home, store: StatusStore, launcher: OwnLauncher) -> i
     return 0
 
 
-def _source(home: Home) -> Source:
+def _source(home: Home) -> PyzSource:
     """Where the hub that accepted it follows releases: `serve.json` says so, else `hub.json`."""
     where = (boot_store.read_serve(home) or {}).get("releases")
     if not isinstance(where, str) or not where:
         where = read_config(home)[0]["releases"]
-    return PyzSource(home, where) if where else NoSource()
-
-
-class NoSource:
-    """No release source is configured any more."""
-
-    def resolve(self, _channel: str, _version: str | None) -> Any:
-        raise RefusedError("no_release_source", 'no release source: set "releases" in hub.json')
-
-    def stage(self, _resolved: Any, _progress: Progress) -> str:
-        raise RefusedError("no_release_source", 'no release source: set "releases" in hub.json')
+    return PyzSource(home, where)
 
 
 def _tell(record: Operation) -> int:

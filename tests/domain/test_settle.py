@@ -8,7 +8,7 @@ import unittest
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.boot_record import BootRecord, Next, Trial, Verdict
 from hub_upgrade.domain.operation import Operation
-from hub_upgrade.domain.settle import UNKNOWN, Running, settle
+from hub_upgrade.domain.settle import UNKNOWN, Running, Unknown, settle
 
 A, B = "1.0.0-" + "a" * 16, "1.1.0-" + "b" * 16
 DA, DB = "a" * 64, "b" * 64
@@ -31,8 +31,17 @@ def record(phase: str = op.RESTARTING) -> Operation:
 
 
 class Settle(unittest.TestCase):
-    def settled(self, rec, boot, nxt=None, running=OLD, alive=True):  # type: ignore[no-untyped-def]
-        return settle(rec, boot, nxt, running, alive, "now").record
+    def settled(
+        self,
+        rec: Operation,
+        boot: BootRecord | Unknown | None,
+        nxt: Next | Unknown | None = None,
+        running: Running | None = OLD,
+        alive: bool = True,
+    ) -> Operation:
+        found = settle(rec, boot, nxt, running, alive, "now").record
+        assert found is not None
+        return found
 
     def test_a_commit_is_a_success_also_of_a_rollback(self) -> None:
         boot = BootRecord(current=B, verdicts=(verdict("committed"),))
@@ -45,8 +54,8 @@ class Settle(unittest.TestCase):
         lines = tuple(f"line {n}" for n in range(80))
         end = self.settled(record(), BASE._replace(verdicts=(verdict("rejected", lines),)))
         self.assertEqual((end.phase, end.rolled_back_to), ("failed", "1.0.0"))
-        self.assertIn("it exited with status 3", end.error)
-        self.assertIn("1.0.0 runs", end.error)
+        self.assertIn("it exited with status 3", end.error or "")
+        self.assertIn("1.0.0 runs", end.error or "")
         self.assertEqual(end.log[-1], "| line 79")
         self.assertEqual(len([line for line in end.log if line.startswith("| ")]), 50)
 
@@ -70,7 +79,7 @@ class Settle(unittest.TestCase):
         for phase in (op.PENDING, op.RUNNING, op.RESTARTING):
             end = self.settled(record(phase), BASE)
             self.assertEqual((end.phase, end.rolled_back_to), ("failed", None))
-            self.assertIn("nothing was changed, 1.0.0 runs on", end.error)
+            self.assertIn("nothing was changed, 1.0.0 runs on", end.error or "")
 
     def test_before_the_handover_a_missing_boot_record_hides_nothing(self) -> None:
         self.assertEqual(self.settled(record(op.RUNNING), None).phase, "failed")
@@ -88,14 +97,22 @@ class Settle(unittest.TestCase):
     def test_where_the_verdict_was_lost_the_record_says_so(self) -> None:
         end = self.settled(record(), BASE._replace(rebuilt="t2"))
         self.assertEqual(end.phase, "failed")
-        self.assertIn("outcome unknown: 1.0.0 runs", end.error)
+        self.assertIn("outcome unknown: 1.0.0 runs", end.error or "")
         same = record()._replace(boot_rebuilt="t2")
-        self.assertIn("nothing was changed", self.settled(same, BASE._replace(rebuilt="t2")).error)
+        end = self.settled(same, BASE._replace(rebuilt="t2"))
+        self.assertIn("nothing was changed", end.error or "")
 
     def test_a_terminal_record_never_changes_and_an_open_one_only_ends(self) -> None:
-        boots = [None, UNKNOWN, BASE, BootRecord(current=B), BASE._replace(trial=TRIAL),
-                 BASE._replace(rebuilt="t"), BASE._replace(verdicts=(verdict("rejected"),)),
-                 BootRecord(current=B, verdicts=(verdict("committed"),))]  # fmt: skip
+        boots: list[BootRecord | Unknown | None] = [
+            None,
+            UNKNOWN,
+            BASE,
+            BootRecord(current=B),
+            BASE._replace(trial=TRIAL),
+            BASE._replace(rebuilt="t"),
+            BASE._replace(verdicts=(verdict("rejected"),)),
+            BootRecord(current=B, verdicts=(verdict("committed"),)),
+        ]
         for boot, nxt, running, alive, phase in itertools.product(
             boots, (None, UNKNOWN, NEXT, NEXT._replace(operation_id="o0")), (None, OLD, NEW),
             (True, False), op.PHASES,
@@ -112,7 +129,7 @@ class Settle(unittest.TestCase):
                     self.assertFalse(isinstance(boot, BootRecord) and boot.current == B)
 
     def test_there_is_nothing_to_settle_without_a_record(self) -> None:
-        self.assertIsNone(self.settled(None, BASE))
+        self.assertIsNone(settle(None, BASE, None, OLD, True, "now").record)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ class Slot(InHome):
     def test_a_write_for_another_operation_is_a_no_op(self) -> None:
         self.store.claim(Operation("o1"))
         self.assertIsNone(self.store.update("o2", done))
-        assert (found := self.store.read()) is not None
+        found = self.store.read()
+        assert found is not None
         self.assertEqual(found.phase, op.PENDING)
 
     def test_a_terminal_record_is_never_overwritten(self) -> None:
@@ -141,7 +142,8 @@ class Slot(InHome):
             writer.start()
         for writer in writers:
             writer.join()
-        assert (found := self.store.read()) is not None
+        found = self.store.read()
+        assert found is not None
         self.assertEqual(len(found.log), 160)
 
     def test_a_claim_removes_what_dead_writers_left(self) -> None:
@@ -177,7 +179,7 @@ class History(InHome):
         self.assertEqual(history[0]["operation_id"], f"o{HISTORY_LIMIT + 4}")
         self.assertEqual(len(history[0]["log"]), 50)
 
-    def test_an_end_that_did_not_reach_the_history_is_shown_and_added_by_the_next_claim(self) -> None:
+    def test_an_end_that_missed_the_history_is_shown_and_added_by_the_next_claim(self) -> None:
         def no_history(path: str, data: bytes) -> None:
             if path == self.home.history:
                 raise OSError(errno.ENOSPC, "full")
@@ -212,7 +214,8 @@ class Memory(unittest.TestCase):
         self.assertIsNone(store.wire())
         store.claim(Operation("o1"))
         self.assertIsNone(store.update("o2", done))
-        assert (ended := store.update("o1", done)) is not None
+        ended = store.update("o1", done)
+        assert ended is not None
         self.assertEqual(ended.phase, op.FAILED)
         self.assertIsNone(store.update("o1", done))
         self.assertEqual(json.loads(store.wire() or b"")["phase"], op.FAILED)

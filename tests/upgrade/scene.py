@@ -82,6 +82,22 @@ class FakeLauncher:
         return self.on_hand_over(nxt)
 
 
+class FakePreflight:
+    """Lets everything pass, or does what `on_prove` does."""
+
+    def __init__(self) -> None:
+        self.tried: list[str] = []
+        self.needs = 1
+        self.on_prove: Callable[[], None] = lambda: None
+
+    def ask(self, _path: str, version: str) -> Says:
+        return Says(version, self.needs, self.needs)
+
+    def prove(self, path: str, _version: str, _digest: str) -> None:
+        self.tried.append(path)
+        self.on_prove()
+
+
 class Scene(unittest.TestCase):
     """Home with the running release 1.0.0, committed, and 0.9.0 before it."""
 
@@ -104,16 +120,12 @@ class Scene(unittest.TestCase):
         self.running = Running("1.0.0", self.current, files.sha256(b"running"))
         self.source.files = {"0.9.0": b"before", "1.0.0": b"running", "1.1.0": b"newer"}
         self.source.channels = {"latest": "1.1.0"}
-        self.tried: list[str] = []
+        self.preflight = FakePreflight()
 
     def release(self, version: str, data: bytes) -> str:
         name = releases.add(self.home, version, data)
         releases.mark_good(self.home, name, files.sha256(data))
         return name
-
-    def preflight(self, path: str, version: str, digest: str) -> Says:
-        self.tried.append(path)
-        return Says(version, 1, 1)
 
     def desk(self, start: Callable[[Operation, Lock], int] | None = None, **changes: Any) -> Desk:
         desk = Desk(

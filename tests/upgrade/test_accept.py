@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import unittest
+from typing import Any
 from unittest import mock
 
 from hub_upgrade.domain import operation as op
@@ -27,17 +28,23 @@ class Accept(Scene):
     def setUp(self) -> None:
         super().setUp()
         self.held: list[Lock] = []
-        self.addCleanup(lambda: [lock.release() for lock in self.held])
+        self.addCleanup(self.let_go)
+
+    def let_go(self) -> None:
+        for lock in self.held:
+            lock.release()
 
     def keep(self, _operation: Operation, lock: Lock) -> int:
         """A helper that lives: the lock's open file description stays open."""
         self.held.append(Lock(os.dup(lock.fd), lock.path))
         return os.getpid()
 
-    def upgrade(self, desk: Desk | None = None, channel: object = None, version: object = None):  # type: ignore[no-untyped-def]
+    def upgrade(
+        self, desk: Desk | None = None, channel: object = None, version: object = None
+    ) -> Operation:
         return accept_upgrade(desk or self.desk(self.keep), channel, version, False, "me")
 
-    def refused(self, desk: Desk | None = None, **values: object) -> RefusedError:
+    def refused(self, desk: Desk | None = None, **values: Any) -> RefusedError:
         before = self.store.read()
         with self.assertRaises(RefusedError) as caught:
             self.upgrade(desk, **values)
@@ -128,7 +135,7 @@ class Accept(Scene):
 
     def test_a_lock_that_a_launcher_prunes_under_is_waited_for_shortly(self) -> None:
         lock = self.take()
-        with mock.patch.object(accept.time, "sleep", lambda _s: lock.release()):
+        with mock.patch("time.sleep", lambda _s: lock.release()):
             self.upgrade()
 
     def test_a_full_disk_is_507_and_nothing_is_changed(self) -> None:
@@ -152,8 +159,10 @@ class Accept(Scene):
     def test_in_redeploy_mode_the_record_is_finished_and_no_helper_starts(self) -> None:
         store = MemoryStatusStore()
         desk = self.desk(self.keep, store=store, trouble="home cannot be written")
-        for ask in (lambda: self.upgrade(desk), lambda: accept_rollback(desk, "me")):
-            operation = ask()
+        for kind in op.KINDS:
+            upgrade = kind == op.UPGRADE
+            operation = self.upgrade(desk) if upgrade else accept_rollback(desk, "me")
+            self.assertEqual(operation.kind, kind)
             self.assertEqual(operation.phase, op.REDEPLOY_REQUIRED)
             self.assertIsNotNone(operation.finished_at)
             self.assertIn("home cannot be written", operation.reason)

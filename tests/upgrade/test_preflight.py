@@ -14,7 +14,7 @@ from hub_upgrade.errors import RefusedError
 from hub_upgrade.host import files
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.upgrade import preflight as module
-from hub_upgrade.upgrade.preflight import Says, preflight
+from hub_upgrade.upgrade.preflight import Preflight, Says
 from tests.upgrade.scene import zipapp
 
 HUB = """
@@ -30,7 +30,7 @@ if sys.argv[1:] == ["version", "--json"]:
     if HOW == "mute":
         time.sleep(60)
     print("{" if HOW == "not json" else json.dumps({"version": "%(version)s",
-          "launcher_protocol": 2, "needs_launcher_protocol": 2}))
+          "launcher_protocol": 2, "needs_launcher_protocol": 1}))
     sys.exit(0)
 assert sys.argv[1:] == ["run"] and os.environ["LISTEN_PID"] == str(os.getpid())
 home = os.environ["PARACHUTE_HOME"]
@@ -72,7 +72,7 @@ while True:
 """
 
 
-class Preflight(unittest.TestCase):
+class Candidates(unittest.TestCase):
     def setUp(self) -> None:
         self.root = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.root)
@@ -102,9 +102,10 @@ class Preflight(unittest.TestCase):
         descriptors = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
         try:
             with mock.patch.dict(os.environ, environ):
-                return preflight(
-                    path, "1.1.0", digest, self.hub_json, OperationLog(self.descriptor)
-                )
+                trial = Preflight(self.hub_json, OperationLog(self.descriptor))
+                says = trial.ask(path, "1.1.0")
+                trial.prove(path, "1.1.0", digest)
+                return says
         finally:
             self.assertEqual(os.listdir(self.scratch), [], "the scratch home is left behind")
             if descriptors:
@@ -123,7 +124,7 @@ class Preflight(unittest.TestCase):
             return file.read()
 
     def test_a_healthy_candidate_passes_and_never_sees_the_real_home(self) -> None:
-        self.assertEqual(self.try_out("well"), Says("1.1.0", 2, 2))
+        self.assertEqual(self.try_out("well"), Says("1.1.0", 2, 1))
         self.assertIn(f"home {self.scratch}/", self.log())
         self.assertIn("['hub.json', 'logs', 'mine']", self.log())
         self.assertFalse(os.path.exists(os.path.join(self.root, "mine")))

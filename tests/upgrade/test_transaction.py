@@ -14,18 +14,18 @@ from hub_upgrade.errors import RefusedError
 from hub_upgrade.host import boot_store, files, releases
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.upgrade import transaction
-from hub_upgrade.upgrade.ports import Preflight
-from hub_upgrade.upgrade.preflight import Says
 from hub_upgrade.upgrade.transaction import Transaction
 from tests.upgrade.scene import Scene
 
 NEWER = files.sha256(b"newer")
 
 
+def refuse() -> None:
+    raise RefusedError("preflight", "it does not start")
+
+
 class Prepare(Scene):
-    def start(
-        self, store: StatusStore | None = None, preflight: Preflight | None = None, **fields: Any
-    ) -> int:
+    def start(self, store: StatusStore | None = None, **fields: Any) -> int:
         operation = Operation(
             "o1", current_version="1.0.0", current_release=self.current, started_at="t"
         )._replace(**fields)
@@ -33,7 +33,7 @@ class Prepare(Scene):
         self.take()
         return Transaction(
             operation, self.home, store or self.store, self.source,
-            preflight or self.preflight, self.launcher, self.log,
+            self.preflight, self.launcher, self.log,
         ).run()  # fmt: skip
 
     def failed(self, **values: Any) -> str:
@@ -57,15 +57,11 @@ class Prepare(Scene):
         self.assertEqual(record.target_digest, NEWER)
         self.assertEqual(record.undo, op.Undo("release", self.current))
         self.assertEqual(record.helper_pid, os.getpid())
-        self.assertEqual(self.tried, [releases.path_of(self.home, name)])
+        self.assertEqual(self.preflight.tried, [releases.path_of(self.home, name)])
         self.assertIn("a note", record.log)
 
     def test_every_step_is_recorded_before_its_act(self) -> None:
         seen: list[str] = []
-
-        def preflight(_path: str, version: str, _digest: str) -> Says:
-            seen.append(self.record().step)
-            return Says(version, 1, 1)
 
         def handed(nxt: Next) -> bool:
             record = self.record()
@@ -75,8 +71,9 @@ class Prepare(Scene):
             return True
 
         self.source.before_staging = lambda: seen.append(self.record().step)
+        self.preflight.on_prove = lambda: seen.append(self.record().step)
         self.launcher.on_hand_over = handed
-        self.start(preflight=preflight)
+        self.start()
         self.assertEqual(seen, [op.STAGING, op.PREFLIGHT, op.HANDING_OVER])
 
     def test_a_step_that_cannot_be_recorded_stops_before_its_act(self) -> None:
@@ -84,7 +81,7 @@ class Prepare(Scene):
         for room, tried in enumerate((0, 0, 0, 0, 0, 1)):
             self.setUp()
             self.assertEqual(self.start(store=self.filling(room)), 1)
-            self.assertEqual((self.launcher.handed, len(self.tried)), ([], tried), room)
+            self.assertEqual((self.launcher.handed, len(self.preflight.tried)), ([], tried), room)
             self.assertIn(self.record().phase, (op.PENDING, op.RUNNING))
             self.assertFalse(releases.is_whole(self.home, releases.name_of("1.1.0", NEWER)))
             self.doCleanups()
@@ -151,29 +148,27 @@ class Prepare(Scene):
         self.assertIn("there is no 7.0.0", self.failed(request=Request("7.0.0", False)))
 
     def test_a_release_that_fails_its_preflight_is_taken_away_again(self) -> None:
-        def no(_path: str, _version: str, _digest: str) -> Says:
-            raise RefusedError("preflight", "it does not start")
-
-        self.assertEqual(self.failed(preflight=no), "it does not start")
+        self.preflight.on_prove = refuse
+        self.assertEqual(self.failed(), "it does not start")
 
     def test_a_release_that_was_there_before_is_not_taken_away(self) -> None:
         name = releases.add(self.home, "1.1.0", b"newer")
 
-        def no(_path: str, _version: str, _digest: str) -> Says:
-            raise RefusedError("preflight", "it does not start")
-
-        self.failed(preflight=no)
+        self.preflight.on_prove = refuse
+        self.failed()
         self.assertTrue(releases.is_whole(self.home, name, NEWER))
 
     def test_a_newer_launchers_release_names_the_file_to_replace(self) -> None:
-        error = self.failed(preflight=lambda _path, version, _digest: Says(version, 2, 2))
-        self.assertIn("replace /opt/hub.pyz", error)
+        self.preflight.needs = 2
+        self.assertIn("replace /opt/hub.pyz", self.failed())
+        self.assertEqual(self.preflight.tried, [])
 
     def test_a_bug_is_one_sentence_in_the_record_and_a_traceback_in_the_log(self) -> None:
-        def bug(_path: str, _version: str, _digest: str) -> Says:
+        def bug() -> None:
             raise ZeroDivisionError("secret")
 
-        error = self.failed(preflight=bug)
+        self.preflight.on_prove = bug
+        error = self.failed()
         self.assertIn("ZeroDivisionError", error)
         self.assertNotIn("secret", error)
         self.assertIn("Traceback", self.read_log())
@@ -208,7 +203,7 @@ class Prepare(Scene):
 
         self.source.before_staging = another
         self.assertEqual(self.start(), 1)
-        self.assertEqual((self.launcher.handed, self.tried), ([], []))
+        self.assertEqual((self.launcher.handed, self.preflight.tried), ([], []))
         self.assertEqual(self.record(), self.record()._replace(operation_id="o2", phase=op.PENDING))
 
     def test_a_rollback_goes_to_the_release_that_was_accepted(self) -> None:
@@ -220,7 +215,7 @@ class Prepare(Scene):
         self.assertEqual(
             self.launcher.handed, [Next("o1", "rollback", self.before, digest, False)]
         )
-        self.assertEqual(len(self.tried), 1)
+        self.assertEqual(len(self.preflight.tried), 1)
 
     def test_a_rollback_to_a_damaged_release_is_refused(self) -> None:
         path = releases.path_of(self.home, self.before)
