@@ -188,7 +188,7 @@ def threads_main() -> None:
 def core_main() -> None:
     """The web core alone, with the smallest app that checks a token."""
     sys.path.insert(0, ROOT)
-    from _sha256 import sha256  # noqa: PLC0415
+    from hashlib import sha256  # noqa: PLC0415
 
     from hub_upgrade.host.loop import Loop  # noqa: PLC0415
     from hub_upgrade.web.connections import Connections  # noqa: PLC0415
@@ -207,7 +207,10 @@ def core_main() -> None:
         return Response(200, bodies[request.path])
 
     table = Table(
-        [Route("GET", HEALTH, None, answer, any_host=True), Route("GET", STATUS, "hub:read", answer)],
+        [
+            Route("GET", HEALTH, None, answer, any_host=True),
+            Route("GET", STATUS, "hub:read", answer),
+        ],
         authenticate,
         Hosts([]),
     )
@@ -247,7 +250,9 @@ def bodies_of(host: str, port: int, token: str) -> dict[str, str]:
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
         answer = connection.getresponse()
         if answer.status != 200:
-            raise SystemExit(f"GET {path} answered {answer.status}; is there a record, and a token?")
+            raise SystemExit(
+                f"GET {path} answered {answer.status}; is there a record, and a token?"
+            )
         bodies[path] = answer.read().decode("latin-1")
         connection.close()
     return bodies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Callable, Mapping, NamedTuple, Optional
+from typing import Callable, Mapping, NamedTuple
 
 from hub_upgrade.host.loop import READ, Loop
 from hub_upgrade.host.processes import kill_group, signal_process, spawn, start_time
@@ -33,7 +33,7 @@ OURS = frozenset(
 class ChildResult(NamedTuple):
     """How a child ended: its exit status, negative for a signal, None when its time ran out."""
 
-    status: Optional[int]
+    status: int | None
     stdout: bytes
     stderr: bytes
 

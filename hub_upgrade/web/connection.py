@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from time import monotonic
-from typing import Callable, NamedTuple, Protocol
+from typing import Callable, Protocol
 
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.host.children import ChildResult, OneShot
 from hub_upgrade.host.loop import HANGUP, READ, WRITE, Loop
+from hub_upgrade.web.limits import OVERLOADED, TIMED_OUT, Limits
 from hub_upgrade.web.messages import Answer, Later, Request, Response, error_response
 from hub_upgrade.web.server import CONTINUE, Handler, Parsed, head_end
 
@@ -20,28 +20,6 @@ MAX_DISCARDED = 1024 * 1024
 """What a refused client may still send before it is cut off; see `Connection.linger`."""
 
 READING, WRITING, WAITING, LINGERING, CLOSED = range(5)
-
-OVERLOADED = error_response(
-    503,
-    "overloaded",
-    "the hub has too much to do at this moment; try again in a second",
-    (("retry-after", "1"),),
-)
-TIMED_OUT = error_response(408, "request_timeout", "the request did not arrive whole in time")
-
-
-class Limits(NamedTuple):
-    """Every bound of the connections; times in seconds."""
-
-    connections: int = 512
-    turned_away: int = 64
-    children: int = 8
-    request_s: float = 15.0
-    body_s: float = 30.0
-    idle_s: float = 75.0
-    write_s: float = 30.0
-    linger_s: float = 2.0
-    sweep_s: float = 1.0
 
 
 class Owner(Protocol):
@@ -174,9 +152,7 @@ class Connection:
             return False
         self.input = data[whole:]
         body = data[parsed.size : whole]
-        request = Request(
-            parsed.method, parsed.path, parsed.query, parsed.fields, body, self.peer
-        )
+        request = Request(parsed.method, parsed.path, parsed.query, parsed.fields, body, self.peer)
         if whole <= MAX_REMEMBERED_HEAD and not body:
             self._remembered_head = data[:whole]
             self._remembered = (parsed, request)
@@ -375,13 +351,3 @@ class Connection:
         self.watch()
         self.advance()
         self.since = monotonic() - age
-
-
-def peer_of(address: object) -> str:
-    """The address of a client as text; nothing for a socket that has none."""
-    return str(address[0]) if isinstance(address, tuple) and address else ""
-
-
-def is_exhaustion(error: OSError) -> bool:
-    """Whether there are no descriptors or buffers left, rather than a client that went away."""
-    return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

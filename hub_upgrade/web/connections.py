@@ -19,6 +19,7 @@ before the answer to the one before was taken) is answered by the new image.
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import socket
 import time
@@ -28,15 +29,12 @@ from hub_upgrade.host.children import ChildResult, OneShot, environment
 from hub_upgrade.host.loop import READ, Loop, Timer
 from hub_upgrade.web.connection import (
     LINGERING,
-    OVERLOADED,
     READING,
     WAITING,
     WRITING,
     Connection,
-    Limits,
-    is_exhaustion,
-    peer_of,
 )
+from hub_upgrade.web.limits import LIMITS, OVERLOADED, Limits
 from hub_upgrade.web.messages import Answer, Later, Request
 from hub_upgrade.web.server import Handler
 
@@ -44,6 +42,7 @@ ACCEPT_BATCH = 64
 """Connections accepted in one turn, so that those who are already here get theirs."""
 ACCEPT_PAUSE_S = 0.1
 """Without descriptors left the listener stays ready: this long it is not looked at."""
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 REAP_LIMIT_S = 0.1
 """How long a handoff waits for the end of a child that it has killed."""
 
@@ -56,7 +55,7 @@ class Connections:
         loop: Loop,
         listener: socket.socket,
         respond: Callable[[Request], Answer],
-        limits: Limits = Limits(),
+        limits: Limits = LIMITS,
     ) -> None:
         self.loop = loop
         self.handler = Handler()
@@ -99,15 +98,19 @@ class Connections:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if is_exhaustion(error):
+                if error.errno in EXHAUSTED:
                     self._pause()
                     return
                 continue  # that client has gone again
-            self._welcome(sock, peer_of(address))
+            self._welcome(sock, _peer(address))
 
     def _pause(self) -> None:
         self.stop_accepting()
-        self.loop.call_later(ACCEPT_PAUSE_S, lambda: self.closing or self.resume())
+        self.loop.call_later(ACCEPT_PAUSE_S, self._unpause)
+
+    def _unpause(self) -> None:
+        if not self.closing:
+            self.resume()
 
     def _welcome(self, sock: socket.socket, peer: str) -> None:
         sock.setblocking(False)
@@ -270,6 +273,11 @@ def _record(connection: Connection, now: float) -> dict[str, Any]:
         "answered": connection.answered,
         "age": round(now - connection.since, 3),
     }
+
+
+def _peer(address: object) -> str:
+    """The address of a client as text; nothing for a socket that has none."""
+    return str(address[0]) if isinstance(address, tuple) and address else ""
 
 
 def _close(fd: int) -> None:

@@ -38,7 +38,7 @@ def bare(host: str) -> str:
         return host[1:].partition("]")[0]
     if host.count(":") == 1:
         host = host.partition(":")[0]
-    return host[:-1] if host.endswith(".") else host
+    return host.removesuffix(".")
 
 
 def is_literal(name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Mapping, NamedTuple, Union
 
 from hub_upgrade.host.children import ChildResult
 from hub_upgrade.host.token_store import Principal
@@ -16,7 +16,7 @@ __all__ = [
     "error_response", "json_response", "shortened",
 ]  # fmt: skip
 
-Headers = Tuple[Tuple[str, str], ...]
+Headers = tuple[tuple[str, str], ...]
 
 
 class Request(NamedTuple):
@@ -31,7 +31,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     peer: str
-    principal: Optional[Principal] = None
+    principal: Principal | None = None
     params: Mapping[str, str] = {}
 
 

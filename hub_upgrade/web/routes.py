@@ -51,9 +51,7 @@ class _Place(NamedTuple):
 class Table:
     """The routes, ready to be looked up; exact paths are found at once."""
 
-    def __init__(
-        self, routes: Iterable[Route], authenticate: Authenticate, hosts: Hosts
-    ) -> None:
+    def __init__(self, routes: Iterable[Route], authenticate: Authenticate, hosts: Hosts) -> None:
         grouped: dict[str, dict[str, Route]] = {}
         for route in routes:
             methods = grouped.setdefault(route.path, {})

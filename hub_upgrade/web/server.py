@@ -176,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _prefix(self, status: int, extra: bytes) -> bytes:
         """Status line and headers, up to the number of bytes that follow."""
-        phrase = self.responses.get(status, ("", ""))[0]  # type: ignore[call-overload]
+        phrase = self.responses.get(status, ("", ""))[0]
         date = self.date_time_string(self._second)
         if b"content-type:" not in extra:
             extra += b"content-type: application/json\r\n"

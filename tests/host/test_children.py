@@ -19,7 +19,9 @@ class OneShotTest(unittest.TestCase):
         self.addCleanup(self.loop.close)
         self.results: list[ChildResult] = []
 
-    def start(self, code: str, timeout_s: float = 30.0, env: dict[str, str] | None = None) -> OneShot:
+    def start(
+        self, code: str, timeout_s: float = 30.0, env: dict[str, str] | None = None
+    ) -> OneShot:
         argv = [sys.executable, "-I", "-S", "-c", code]
         return OneShot(self.loop, argv, env, timeout_s, self.results.append)
 
@@ -71,7 +73,7 @@ class OneShotTest(unittest.TestCase):
     def test_too_slow_it_is_killed_with_its_group_and_has_no_status(self) -> None:
         code = (
             "import subprocess, sys, time\n"
-            "child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)'])\n"
+            "child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(9)'])\n"
             "print(child.pid, flush=True); time.sleep(60)"
         )
         self.start(code, 1.0)

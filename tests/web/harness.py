@@ -8,8 +8,8 @@ import unittest
 from typing import Callable
 
 from hub_upgrade.host.loop import Loop
-from hub_upgrade.web.connection import Limits
 from hub_upgrade.web.connections import Connections
+from hub_upgrade.web.limits import LIMITS, Limits
 from hub_upgrade.web.messages import Answer, Request, Response
 
 TICK_S = 0.002
@@ -39,16 +39,21 @@ class Client:
     def get(self, path: str = "/x", extra: str = "") -> Client:
         return self.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n".encode())
 
-    def pull(self) -> None:
-        """Take what has arrived."""
+    def pull(self) -> bytes:
+        """Take what has arrived; returns all that was not taken as an answer yet."""
         try:
             piece = self.sock.recv(1 << 20)
         except BlockingIOError:
-            return
+            return self.buffer
         except OSError:
             piece = b""
         self.buffer += piece
         self.closed = self.closed or not piece
+        return self.buffer
+
+    def hears_the_end(self) -> bool:
+        self.pull()
+        return self.closed
 
     def has_answer(self) -> bool:
         self.pull()
@@ -66,7 +71,7 @@ class Client:
     def answer(self, *, of_head: bool = False) -> tuple[int, dict[str, str], bytes]:
         """The next answer: status, headers in lower case, body."""
         if of_head:
-            self.world.until(lambda: self.pull() or b"\r\n\r\n" in self.buffer)
+            self.world.until(lambda: b"\r\n\r\n" in self.pull())
             length = self.buffer.index(b"\r\n\r\n") + 4
         else:
             self.world.until(self.has_answer)
@@ -79,7 +84,7 @@ class Client:
 
     def is_closed(self) -> bool:
         """Whether the other side has closed, once everything is heard."""
-        self.world.until(lambda: self.pull() or self.closed)
+        self.world.until(self.hears_the_end)
         return self.closed
 
 
@@ -89,7 +94,7 @@ class World:
     def __init__(
         self,
         respond: Callable[[Request], Answer] = echo,
-        limits: Limits = Limits(),
+        limits: Limits = LIMITS,
         listener: socket.socket | None = None,
     ) -> None:
         self.loop = Loop()
@@ -131,7 +136,7 @@ class WebTest(unittest.TestCase):
     def world(
         self,
         respond: Callable[[Request], Answer] = echo,
-        limits: Limits = Limits(),
+        limits: Limits = LIMITS,
         listener: socket.socket | None = None,
     ) -> World:
         world = World(respond, limits, listener)

@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hub_upgrade.web.connection import Limits
+from hub_upgrade.web.limits import Limits
 from hub_upgrade.web.messages import Later, Request, Response, json_response
 from tests.web.harness import WebTest, World, descriptors, echo
 
@@ -40,7 +40,9 @@ class RequestsTest(WebTest):
 
     def test_requests_sent_at_once_are_answered_in_order(self) -> None:
         client = self.world().client()
-        client.send(POST + b"first" + POST + b"other" + b"GET /z HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.send(
+            POST + b"first" + POST + b"other" + b"GET /z HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
         self.assertEqual(
             [client.answer()[2] for _ in range(3)], [b"POST /p first", b"POST /p other", b"GET /z "]
         )
@@ -65,7 +67,9 @@ class RequestsTest(WebTest):
             self.assertEqual(staying.answer()[1]["connection"], "keep-alive")
 
     def test_head_has_the_length_and_no_body(self) -> None:
-        client = self.world().client().send(b"HEAD /h HTTP/1.1\r\nHost: localhost\r\n\r\n").get("/a")
+        client = (
+            self.world().client().send(b"HEAD /h HTTP/1.1\r\nHost: localhost\r\n\r\n").get("/a")
+        )
         status, headers, _ = client.answer(of_head=True)
         self.assertEqual((status, headers["content-length"]), (200, "8"))
         self.assertEqual(client.answer()[2], b"GET /a ")
@@ -137,7 +141,7 @@ class BoundsTest(WebTest):
         world.client().get().answer()
         before = descriptors()
         crowd = [world.client() for _ in range(10)]
-        world.until(lambda: sum(client.pull() or client.closed for client in crowd) == 10)
+        world.until(lambda: sum(client.hears_the_end() for client in crowd) == 10)
         self.assertLessEqual(descriptors() - before, 10 + 2)
 
     def test_a_slow_request_is_timed_out_with_408(self) -> None:
@@ -194,7 +198,7 @@ class BoundsTest(WebTest):
             client.get(f"/{number}")
         world.turn(20)
         self.assertEqual(asked, ["/0"])
-        for number in range(5):
+        for _ in range(5):
             self.assertEqual(len(client.answer()[2]), BIG)
         self.assertEqual(asked, [f"/{number}" for number in range(5)])
 

@@ -1,4 +1,4 @@
-"""What a handoff takes along: each test crosses from one Connections to another by real descriptors."""
+"""What a handoff takes along, from one Connections to another by real descriptors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import socket
 import unittest
 from typing import Any, Callable
 
-from hub_upgrade.web.connection import LINGERING, Limits
+from hub_upgrade.web.connection import LINGERING
+from hub_upgrade.web.limits import LIMITS, Limits
 from hub_upgrade.web.messages import Answer, Request
 from tests.web.harness import Client, WebTest, World, echo
 from tests.web.test_connections import BIG, POST, big
@@ -21,7 +22,7 @@ class HandoffTest(WebTest):
         old: World,
         respond: Callable[[Request], Answer] = echo,
         change: Callable[[dict[str, Any]], None] = lambda _entry: None,
-        limits: Limits = Limits(),
+        limits: Limits = LIMITS,
         turns: int = 3,
     ) -> World:
         """Freeze, take the record through JSON, and go on in a new world with the same clients.
@@ -48,6 +49,10 @@ class HandoffTest(WebTest):
             client.world = new
         return new
 
+    @staticmethod
+    def arrived(world: World, number: int) -> None:
+        world.until(lambda: world.connections.count() == number)
+
     def test_an_idle_connection_goes_on(self) -> None:
         old = self.world()
         client = old.client().get("/before")
@@ -62,7 +67,7 @@ class HandoffTest(WebTest):
         for cut in range(1, len(whole)):
             old = self.world()
             client = old.client().send(whole[:cut])
-            old.until(lambda old=old: old.connections.count() == 1)
+            self.arrived(old, 1)
             self.cross(old)
             self.assertEqual(client.send(whole[cut:]).answer()[2], b"POST /p hello", cut)
             self.assertEqual(client.buffer, b"")
@@ -93,7 +98,7 @@ class HandoffTest(WebTest):
 
         old = self.world()
         client = old.client()
-        old.until(lambda: old.connections.count() == 1)
+        self.arrived(old, 1)
         self.cross(old, change=slip_in)
         self.assertEqual(client.answer()[2], b"GET /in ")
 
@@ -115,7 +120,7 @@ class HandoffTest(WebTest):
     def test_a_refused_client_still_gets_its_answer(self) -> None:
         old = self.world()
         client = old.client().send(b"nonsense\r\n\r\n" + b"x" * 50_000)
-        old.until(lambda: old.connections.count() == 1)
+        self.arrived(old, 1)
         new = self.cross(old)
         states = [connection.state for connection in new.connections._open.values()]
         self.assertEqual(states, [LINGERING])
@@ -128,7 +133,7 @@ class HandoffTest(WebTest):
 
         old = self.world()
         client = old.client().send(b"GET / HT")
-        old.until(lambda: old.connections.count() == 1)
+        self.arrived(old, 1)
         self.cross(old, change=older, limits=Limits(sweep_s=0.01))
         self.assertEqual(client.answer()[0], 408)
 
@@ -138,7 +143,7 @@ class HandoffTest(WebTest):
         for number, client in enumerate(clients):
             if number % 2:
                 client.send(POST + b"he")
-        world.until(lambda old=world: old.connections.count() == 100)
+        self.arrived(world, 100)
         for _ in range(3):
             world, old = self.cross(world), world
             world.clients.extend(old.clients)
@@ -191,7 +196,7 @@ class HandoffTest(WebTest):
 
         old = self.world()
         client = old.client().send(POST)
-        old.until(lambda: old.connections.count() == 1)
+        self.arrived(old, 1)
         self.cross(old, change=future)
         self.assertEqual(client.send(b"hello").answer()[2], b"POST /p hello")
 

@@ -96,7 +96,14 @@ class DispatchTest(unittest.TestCase):
         value = json.loads(self.ask("POST", "/modules/a%20b/start", "admin").body)
         self.assertEqual(value["params"], {"name": "a b"})
         self.assertEqual(json.loads(self.ask("GET", "/files/x").body)["params"], {"name": "x"})
-        for path in ("/files/", "/files/a/b", "/files/a%2Fb", "/files/%00", "/files/%ff%0a", "/files"):
+        for path in (
+            "/files/",
+            "/files/a/b",
+            "/files/a%2Fb",
+            "/files/%00",
+            "/files/%ff%0a",
+            "/files",
+        ):
             self.assertEqual(self.code("GET", path), (404, "not_found"), path)
 
     def test_errors_of_the_operator_and_of_the_machine_have_their_code(self) -> None:
