@@ -42,6 +42,8 @@ def judge(
         return UNHEALTHY, f"it says it is version {str(body.get('version'))[:100]!r}"
     if body.get("release") != expected.digest:
         return UNHEALTHY, "it says it is another release (the digest differs)"
+    if not isinstance(body.get("instance"), str) or not body["instance"]:
+        return UNHEALTHY, "it does not say which instance it is"
     if instance is not None and body.get("instance") != instance:
         return UNHEALTHY, "its process changed during probation"
     return HEALTHY, ""
@@ -58,7 +60,7 @@ def looked(
     if word == INCONCLUSIVE:  # healthy *throughout*: the time starts anew, up to the maximum
         return probation._replace(healthy_since=None), ""
     since = now if probation.healthy_since is None else probation.healthy_since
-    return probation._replace(healthy_since=since, instance=str(body.get("instance"))), ""
+    return probation._replace(healthy_since=since, instance=body["instance"]), ""
 
 
 def proven(probation: Probation, now: float, probation_s: float) -> bool:

@@ -228,8 +228,8 @@ def work(state: State) -> State:
     if action.verb == "exit":
         return _with(state, mind, (FLUSH, END))
     if action == END:
-        trial = mind.record.trial
-        if trial is not None and (state.boot is None or state.boot.trial != trial):
+        trial = state.boot.trial if state.boot is not None else None
+        if trial != mind.record.trial:
             state = _unseen(state)  # the try could not be given back
         return state._replace(launcher=None, ghost=state.ghost._replace(doomed=frozenset()))
     return state

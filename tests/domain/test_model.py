@@ -9,7 +9,7 @@ import unittest
 from typing import Any, Callable
 from unittest import mock
 
-from hub_upgrade.domain import boot, boot_choice, settle, verdicts
+from hub_upgrade.domain import boot, boot_choice, settle, transitions, verdicts
 from hub_upgrade.domain.boot import Action, Event, Mind, World
 from hub_upgrade.domain.boot_record import BootRecord
 from hub_upgrade.domain.operation import Operation
@@ -65,7 +65,7 @@ def committed_when_ready(mind: Mind, event: Event, world: World) -> Decided:
 
 def success_by_what_runs(record: Any, _boot: Any, _nxt: Any, running: Any, *rest: Any) -> Any:
     if record.target_release == running.release and record.phase == "restarting":
-        return settle.Settled(settle.finish(record, "succeeded", ""), "it runs")
+        return settle.Settled(transitions.finish(record, "succeeded", ""), "it runs")
     return _settle(record, _boot, _nxt, running, *rest)
 
 
