@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain import versions
 from hub_upgrade.domain.boot_record import BootRecord, Next
-from hub_upgrade.domain.operation import Operation, Undo
+from hub_upgrade.domain.operation import Operation, Request, Undo
 from hub_upgrade.domain.settle import Unknown
 from hub_upgrade.errors import HostError, HubError, RefusedError
 from hub_upgrade.host import processes, releases
@@ -122,29 +122,13 @@ class Transaction:
         what = f"version {named}" if named else f"channel {operation.channel}"
         self._journal.line(f"{what} is {resolved.version} (sha256 {resolved.digest})")
         name = releases.name_of(resolved.version, resolved.digest)
-        if name == operation.current_release and (boot is None or boot.current in (None, name)):
+        if name == operation.current_release and is_proven(name, boot):
             self._journal.line(f"{resolved.version} is what runs already: nothing was restarted")
             return None
-        self._allowed(resolved.version, resolved.digest, boot)
+        refuse_target(
+            operation.current_version, operation.request, resolved.version, resolved.digest, boot
+        )
         return resolved
-
-    def _allowed(self, version: str, digest: str, boot: BootRecord | None) -> None:
-        operation = self._journal.operation
-        command = f"hub.pyz upgrade --version {version}"
-        downgrade = versions.is_downgrade(operation.current_version, version)
-        if downgrade and not operation.request.allow_downgrade:
-            raise RefusedError(
-                "downgrade",
-                f"{version} is below {operation.current_version}, which runs; to go down all the "
-                f"same: {command} --allow-downgrade",
-            )
-        if boot is not None and digest in boot.rejected and operation.request.version is None:
-            force = " --allow-downgrade" if downgrade else ""
-            raise RefusedError(
-                "rejected",
-                f"{version} failed here before, or was rolled back from; to try it again, name "
-                f"it: {command}{force}",
-            )
 
     def _previous(self, boot: BootRecord | None) -> Target:
         """The release to roll back to: the record names it, since it was accepted."""
@@ -259,3 +243,29 @@ class Transaction:
         the record of it."""
         if self._added:
             releases.remove(self._home, self._added)
+
+
+def is_proven(name: str, boot: BootRecord | None) -> bool:
+    """Whether the launcher takes this release, which runs, for the proven one."""
+    return boot is None or boot.current in (None, name)
+
+
+def refuse_target(
+    current: str, request: Request, version: str, digest: str, boot: BootRecord | None
+) -> None:
+    """Raise RefusedError for a target that only a more explicit request may have."""
+    command = f"hub.pyz upgrade --version {version}"
+    downgrade = versions.is_downgrade(current, version)
+    if downgrade and not request.allow_downgrade:
+        raise RefusedError(
+            "downgrade",
+            f"{version} is below {current}, which runs; to go down all the same: {command} "
+            "--allow-downgrade",
+        )
+    if boot is not None and digest in boot.rejected and request.version is None:
+        force = " --allow-downgrade" if downgrade else ""
+        raise RefusedError(
+            "rejected",
+            f"{version} failed here before, or was rolled back from; to try it again, name it: "
+            f"{command}{force}",
+        )

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 
+from hub_upgrade.domain.operation import Operation
 from hub_upgrade.domain.settle import Running
 from hub_upgrade.errors import HubError
 from hub_upgrade.host import boot_store, files, processes, releases
@@ -36,11 +37,23 @@ class OpenOperation:
         self._running = running
         self._loop = loop
         self._watch = recovery.Watch()
+        self._started = ("", 0, "")
         loop.on_late(self._watch.slept)
+
+    def started(self, operation_id: str, pid: int) -> None:
+        """Remember the helper that we started: it records itself only with its first step."""
+        self._started = (operation_id, pid, processes.start_time(pid) or "")
+
+    def _record(self) -> Operation | None:
+        record = self._store.read()
+        operation_id, pid, start_time = self._started
+        if record is None or record.helper_pid is not None or record.operation_id != operation_id:
+            return record
+        return record._replace(helper_pid=pid, helper_start_time=start_time)
 
     def settle(self, reason: str | None = None) -> None:
         """Bring the record up to what is true, and end a helper that is over its time."""
-        record = self._store.read()
+        record = self._record()
         if self._watch.overdue(record, self._loop.now()):
             recovery.end_helper(record, signal.SIGKILL)
         ended = reason or recovery.HELPER_DIED
@@ -48,7 +61,7 @@ class OpenOperation:
 
     def helper(self) -> tuple[int, str | None]:
         """The helper that lives, with its start time; 0 for none."""
-        record = self._store.read()
+        record = self._record()
         if record is None or record.finished or record.helper_pid is None:
             return 0, None
         if not processes.alive(record.helper_pid, record.helper_start_time):
@@ -57,7 +70,7 @@ class OpenOperation:
 
     def end_helper(self, number: int) -> bool:
         """Signal the helper with its group; whether there was one."""
-        return recovery.end_helper(self._store.read(), number)
+        return recovery.end_helper(self._record(), number)
 
 
 def launcher_alive() -> bool:
@@ -86,8 +99,11 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     serving = boot_store.read_serve(home) or {}
     start = helper_starter(home, program, LAUNCHER_PID)
 
-    def start_helper(operation: object, lock: Lock) -> int:
-        pid = start(operation, lock)  # type: ignore[arg-type]
+    operations = OpenOperation(home, store, running, loop)
+
+    def start_helper(operation: Operation, lock: Lock) -> int:
+        pid = start(operation, lock)
+        operations.started(operation.operation_id, pid)
         hub.watch_helper(pid)
         return pid
 
@@ -121,9 +137,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     connections = Connections(
         loop, inherited.listener, lambda request: dispatch(table, request, app)
     )
-    hub = Hub(
-        loop, settings, inherited, connections, OpenOperation(home, store, running, loop), digest
-    )
+    hub = Hub(loop, settings, inherited, connections, operations, digest)
     return hub
 
 
