@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import Callable
 
@@ -20,6 +21,8 @@ from hub_upgrade.upgrade.preflight import Preflight
 from hub_upgrade.upgrade.transaction import Transaction
 
 EXIT_IN_FLIGHT = 4
+RELEASES = "PARACHUTE_HELPER_RELEASES"
+"""The variable in which `hub.pyz upgrade`, with no hub running, hands down its `--releases`."""
 STDIN = 0
 
 
@@ -105,8 +108,9 @@ def _left_by_another(home: Home, store: StatusStore, launcher: OwnLauncher) -> i
 
 
 def _source(home: Home) -> PyzSource:
-    """Where the hub that accepted it follows releases: `serve.json` says so, else `hub.json`."""
-    where = (boot_store.read_serve(home) or {}).get("releases")
+    """Where whoever accepted it follows releases: told by a command line that runs without a hub,
+    else as `serve.json` says, else `hub.json`."""
+    where = os.environ.pop(RELEASES, None) or (boot_store.read_serve(home) or {}).get("releases")
     if not isinstance(where, str) or not where:
         where = read_config(home)[0]["releases"]
     return PyzSource(home, where)
