@@ -11,6 +11,7 @@ import time
 from typing import Any, Iterator, NamedTuple
 from urllib.parse import urlsplit
 
+from hub_upgrade.domain.operation import Operation
 from hub_upgrade.errors import HostError, HubError, RefusedError
 from hub_upgrade.host import boot_store, processes
 from hub_upgrade.host.files import Home, Lock
@@ -26,6 +27,7 @@ POST_ANSWER_S = 45.0
 """A request that changes something is sent once: connections wait while a trial is taken back."""
 LOOK_S = 2.0
 PAUSE_S = 0.1
+PLAN_ANSWER_S = 40.0
 TOKEN_S = 15 * 60.0
 MAX_ANSWER = 16 * 1024 * 1024
 EXIT_CODES = {"upgrade_in_flight": 4, "invalid_channel": 2, "invalid_version": 2, "invalid_body": 2}
@@ -45,6 +47,7 @@ class Found(NamedTuple):
     host: str
     port: int
     serving: dict[str, Any]
+    version: str = ""
 
 
 class Answer(NamedTuple):
@@ -62,18 +65,34 @@ def user_name() -> str:
         return str(os.geteuid())
 
 
+def local_user() -> str:
+    """Who asks, for the record, when no token says so."""
+    return f"local:{user_name()} from the command line"
+
+
+def owner(home: Home) -> int:
+    """The user whose home this is; we, where there is none yet."""
+    try:
+        return os.stat(home.root).st_uid
+    except OSError:
+        return os.geteuid()
+
+
 def ensure_own(home: Home) -> None:
     """Refuse to write into another user's home: its hub could not read what we leave there."""
-    try:
-        owner = os.stat(home.root).st_uid
-    except OSError:
+    theirs = owner(home)
+    if theirs == os.geteuid():
         return
-    if owner != os.geteuid():
-        try:
-            name = pwd.getpwuid(owner).pw_name
-        except KeyError:
-            name = str(owner)
-        raise HostError(f"{home.root} belongs to {name}: run this as {name} (sudo -u {name} ...)")
+    try:
+        name = pwd.getpwuid(theirs).pw_name
+    except KeyError:
+        name = str(theirs)
+    raise HostError(f"{home.root} belongs to {name}: run this as {name} (sudo -u {name} ...)")
+
+
+def helper_lives(record: Operation) -> bool:
+    """Whether the process that prepares this operation is alive."""
+    return processes.alive(record.helper_pid or 0, record.helper_start_time)
 
 
 def launcher_holds(home: Home) -> bool:
@@ -109,9 +128,9 @@ def locate(home: Home) -> Found | None:
         serving = boot_store.read_serve(home) or {}
         found = _address(serving)
         if found is not None and _launcher_lives(serving):
-            why = _differs(found)
+            version, why = _seen(found)
             if not why:
-                return found
+                return found._replace(version=version)
         if time.monotonic() > deadline:
             pid = serving.get("pid", "unknown")
             raise NoAnswerError(
@@ -132,16 +151,17 @@ def _address(serving: dict[str, Any]) -> Found | None:
     return Found(reachable((host, port))[0], port, serving)
 
 
-def _differs(found: Found) -> str:
-    """Why what answers there is not the hub that `serve.json` names, or nothing."""
+def _seen(found: Found) -> tuple[str, str]:
+    """The version that answers there; or why it is not the hub that `serve.json` names."""
+    address = found.serving["address"]
     try:
         answer = ask(found, "GET", "/health", None, None, LOOK_S)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"{found.serving['address']} does not answer ({error or type(error).__name__})"
+        return "", f"{address} does not answer ({error or type(error).__name__})"
     value = answer.value if isinstance(answer.value, dict) else {}
     if answer.status != 200 or value.get("instance") != found.serving["instance"]:
-        return f"another one answers at {found.serving['address']}"
-    return ""
+        return "", f"another one answers at {address}"
+    return str(value.get("version")), ""
 
 
 def ask(
@@ -169,7 +189,12 @@ class Client:
         self._tokens = TokenStore(home)
         self._token = ""
 
-    def get(self, path: str) -> Answer:
+    @property
+    def serving(self) -> dict[str, Any]:
+        """What the launcher wrote about itself."""
+        return self._found.serving
+
+    def get(self, path: str, timeout_s: float = ANSWER_S) -> Answer:
         """Read something; a hub that is being replaced is asked again, for at most RETRY_S.
 
         Raises LauncherGoneError or NoAnswerError.
@@ -177,7 +202,7 @@ class Client:
         deadline = time.monotonic() + RETRY_S
         while True:
             try:
-                answer = self._ask("GET", path, None, ANSWER_S)
+                answer = self._ask("GET", path, None, timeout_s)
                 if answer.status != 503:
                     return answer
                 why = str(answer.value.get("error_description"))
@@ -236,7 +261,7 @@ class Client:
                 raise NoAnswerError(f"the hub has not answered for {RETRY_S:g} s ({why})")
             time.sleep(PAUSE_S)
             fresh = _address(boot_store.read_serve(self._home) or {})
-            if fresh is not None and _launcher_lives(fresh.serving) and not _differs(fresh):
+            if fresh is not None and _launcher_lives(fresh.serving) and not _seen(fresh)[1]:
                 self._found = fresh
                 return
 

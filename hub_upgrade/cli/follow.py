@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Callable
 
-from hub_upgrade.cli import client, entry
+from hub_upgrade.cli import entry
 from hub_upgrade.cli.client import Client, LauncherGoneError
 from hub_upgrade.domain.operation import (
     ACCEPTED,
@@ -25,6 +25,7 @@ from hub_upgrade.domain.operation import (
     from_wire,
     to_wire,
 )
+from hub_upgrade.domain.settle import NEXT_START
 from hub_upgrade.errors import HostError
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.status_store import StatusStore
@@ -107,8 +108,8 @@ def _reader(home: Home, hub: Client, operation_id: str) -> Callable[[], Operatio
         except LauncherGoneError as error:
             found = StatusStore(home).read()
             if found is None or not found.finished:
-                raise HostError(f"{error.sentence}; the operation is decided at its next start") \
-                    from error
+                sentence = f"{error.sentence}; the operation is {NEXT_START}"
+                raise HostError(sentence) from error
         if found is not None and found.operation_id == operation_id:
             return found
         return _from_history(hub, operation_id)
@@ -126,7 +127,15 @@ def _from_history(hub: Client, operation_id: str) -> Operation | None:
 
 def teller_for(arguments: argparse.Namespace) -> Teller:
     """Prints at once, or, where a program reads, nothing."""
-    return Teller((lambda _line: None) if arguments.json else (lambda line: print(line, flush=True)))
+    return Teller(_silent if arguments.json else _print)
+
+
+def _silent(_line: str) -> None:
+    pass
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
 
 
 def interrupted(prog: str) -> int:
@@ -174,5 +183,3 @@ def conclusion(operation: Operation) -> str:
         return f"{what} failed: {operation.error or 'no reason was recorded'}"
     return f"{operation.kind} {operation.operation_id} is {operation.phase}."
 
-
-__all__ = ["Teller", "client", "conclude", "conclusion", "interrupted", "through_hub", "to_the_end"]

@@ -66,7 +66,11 @@ def _current(home: Home) -> str:
 
 
 def desk(
-    home: Home, path: str, where: str | None, alive: Callable[[], bool], watch: Callable[[int], None]
+    home: Home,
+    path: str,
+    where: str | None,
+    alive: Callable[[], bool],
+    watch: Callable[[int], None],
 ) -> Desk:
     """What a request is judged by when no hub runs; `watch` is told the PID of the helper."""
     now = running(home, path)

@@ -1,0 +1,167 @@
+"""Upgrade and rollback with no hub running: prepared by a helper, proven under a launcher of ours.
+
+That launcher holds `serve.lock`, serves on a spare loopback socket, and leaves once everything is
+decided. A `serve` that is started meanwhile takes over from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Callable
+
+from hub_upgrade.cli import client, follow
+from hub_upgrade.domain.operation import Operation, to_wire
+from hub_upgrade.domain.settle import NEXT_START
+from hub_upgrade.errors import HostError
+from hub_upgrade.host import boot_store, files, interpreter
+from hub_upgrade.host.children import environment
+from hub_upgrade.host.files import Home, Unreadable
+from hub_upgrade.host.status_store import StatusStore
+from hub_upgrade.settings import Settings
+from hub_upgrade.upgrade import recovery
+from hub_upgrade.upgrade.accept import Desk
+from hub_upgrade.wiring import command
+
+STOP_MARGIN_S = 2.0
+PROVE_MARGIN_S = 60.0
+EXEC_GRACE_S = 10.0
+
+
+class Alone:
+    """One operation on a home that no hub serves."""
+
+    def __init__(self, home: Home, arguments: argparse.Namespace) -> None:
+        self._home = home
+        self._arguments = arguments
+        self._program = command.program()
+        where = getattr(arguments, "releases", None)
+        self._settings: Settings = command.settings(home, where)
+        self._store = StatusStore(home)
+        self._watch = recovery.Watch()
+        self._helper = 0
+        files.make_directory(home.root)
+        files.make_directory(home.releases)
+
+    def run(self, accept: Callable[[Desk], Operation]) -> int:
+        """Decide what is pending, accept, prepare, prove; returns the exit code.
+
+        Raises RefusedError as accepting does, HostError when the launcher cannot prove it.
+        """
+        if self._pending():
+            self._say("deciding what an earlier operation left")
+            self._prove()
+        self._settle()
+        desk = command.desk(
+            self._home, self._program, self._settings.releases, self._launcher, self._started
+        )
+        operation = accept(desk)
+        try:
+            if self._arguments.no_wait and not operation.finished:
+                return follow.told_accepted(_accepted(operation), self._arguments)
+            teller = follow.teller_for(self._arguments)
+            end = follow.to_the_end(self._step, operation.operation_id, teller)
+        except KeyboardInterrupt:
+            return follow.interrupted(self._arguments.prog)
+        return follow.conclude(end, self._arguments, hub_runs=client.launcher_holds(self._home))
+
+    def _say(self, text: str) -> None:
+        if not self._arguments.json:
+            print(text, flush=True)
+
+    def _launcher(self) -> bool:
+        return client.launcher_holds(self._home)
+
+    def _started(self, pid: int) -> None:
+        self._helper = pid
+
+    def _pending(self) -> bool:
+        """Whether a launcher has something to decide; raises HostError when it cannot be told."""
+        try:
+            if boot_store.read_next(self._home) is not None:
+                return True
+            boot = boot_store.read_boot(self._home)
+        except Unreadable:
+            return True  # a launcher writes it anew, or moves it aside
+        return boot is not None and boot.trial is not None
+
+    def _settle(self) -> Operation | None:
+        return recovery.settle_now(self._home, self._store, None, self._launcher())
+
+    def _step(self) -> Operation | None:
+        """The record now; once the helper has handed over, the launcher's word on it."""
+        helper_lives = self._reap()
+        record = self._settle()
+        if record is None or record.finished:
+            return record
+        if self._watch.overdue(record, time.monotonic()):
+            recovery.end_helper(record)
+        elif not helper_lives and self._pending() and not self._launcher():
+            self._prove()
+            record = self._settle()
+            if record is not None and not record.finished and not self._launcher():
+                raise HostError(f"{record.kind} {record.operation_id} is {NEXT_START}")
+        return record
+
+    def _reap(self) -> bool:
+        """Whether the helper still lives."""
+        if self._helper:
+            try:
+                if os.waitpid(self._helper, os.WNOHANG)[0] == 0:
+                    return True
+            except ChildProcessError:
+                pass
+            self._helper = 0
+        record = self._store.read()
+        return record is not None and client.helper_lives(record)
+
+    def _prove(self) -> None:
+        """Run a launcher of our own until nothing is pending; raises HostError.
+
+        In a session of its own: Ctrl-C reaches it once, through us.
+        """
+        argv = interpreter.command(self._program, "serve", "--prove")
+        argv += ["--config-dir", self._home.root]
+        if self._settings.releases:
+            argv.append(f"--releases={self._settings.releases}")
+        launcher = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            env=environment(os.environ),
+            start_new_session=True,
+        )
+        try:
+            code = launcher.wait(self._prove_limit())
+        except subprocess.TimeoutExpired:
+            raise HostError("the launcher did not decide in time; see: hub.pyz status") from None
+        finally:
+            self._end(launcher)
+        if code != 0 and not self._launcher():
+            raise HostError(f"the launcher that was to prove it ended with {code}")
+
+    def _prove_limit(self) -> float:
+        settings = self._settings
+        once = settings.ready_timeout_s + settings.probation_max_s + settings.stop_s + EXEC_GRACE_S
+        return settings.tries * once + PROVE_MARGIN_S
+
+    def _end(self, launcher: subprocess.Popen[bytes]) -> None:
+        """Stop it if it still runs: it gives the try back."""
+        if launcher.poll() is not None:
+            return
+        launcher.send_signal(signal.SIGTERM)
+        try:
+            launcher.wait(self._settings.stop_s + STOP_MARGIN_S)
+        except subprocess.TimeoutExpired:
+            launcher.kill()
+            launcher.wait()
+
+
+def _accepted(operation: Operation) -> dict[str, object]:
+    names = ("operation_id", "target_version", "channel", "mode", "source", "reason")
+    wire = to_wire(operation)
+    return {name: wire[name] for name in names}
