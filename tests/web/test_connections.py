@@ -162,6 +162,15 @@ class BoundsTest(WebTest):
             world.turn()
         self.assertEqual(client.answer()[0], 408)
 
+    def test_the_time_before_a_request_does_not_count_against_it(self) -> None:
+        world = self.world(limits=Limits(sweep_s=0.01, idle_s=1000))
+        client = world.client()
+        client.get().answer()
+        next(iter(world.connections._open.values())).since -= 500
+        client.send(b"GET /x HT")
+        world.turn(20)
+        self.assertEqual(client.send(b"TP/1.1\r\nHost: localhost\r\n\r\n").answer()[0], 200)
+
     def test_an_idle_connection_is_closed_without_a_word(self) -> None:
         client = self.world(limits=QUICK).client()
         self.assertTrue(client.is_closed())
