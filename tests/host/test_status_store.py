@@ -83,6 +83,18 @@ class Slot(InHome):
         os.unlink(self.home.status)
         self.assertIsNone(self.store.wire())
 
+    def test_two_replacements_within_one_tick_of_the_clock_are_told_apart(self) -> None:
+        self.store.claim(Operation("o1"))
+        found = os.stat(self.home.status)
+        self.assertIn(b'"o1"', self.store.wire() or b"")
+        with open(self.home.status, "r+b") as file:  # as if a freed inode were used again at once
+            content = file.read().replace(b'"o1"', b'"o2"')
+            file.seek(0)
+            file.write(content)
+        os.utime(self.home.status, ns=(found.st_atime_ns, found.st_mtime_ns))
+        self.assertEqual(os.stat(self.home.status).st_ino, found.st_ino)
+        self.assertIn(b'"o2"', self.store.wire() or b"")
+
     def test_what_is_malformed_reads_as_none_and_only_a_claim_moves_it_aside(self) -> None:
         for content in (b"", b"{", b"\xff\x00", b"[]", b'{"operation_id": 3}', None):
             if content is None:
