@@ -87,13 +87,14 @@ class Disk:
     # --- writing --------------------------------------------------------------------------------
 
     def charge(self, record: BootRecord) -> str:
-        """Make a charged try durable, then take `next.json` away; why not, or nothing.
+        """Make a charged try durable, then take its `next.json` away; why not, or nothing.
 
         One that stays is a refusal too: should `boot.json` be lost with the verdict in it, it
-        would be taken for something new.
+        would be taken for something new. One of another operation is none of this trial's.
         """
         why = self._write_boot(record)
-        if why:
+        nxt = None if why else self.next()
+        if nxt is None or not record.knows(nxt.operation_id):
             return why
         try:
             boot_store.remove_next(self._home)

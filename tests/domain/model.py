@@ -210,29 +210,44 @@ def work(state: State) -> State:
     mind, action, rest = launcher.mind, launcher.queue[0], launcher.queue[1:]
     if action == FLUSH:
         return _flush(state, rest)
-    state = _with(state, mind, rest)
     if action.verb == "charge":
         return _charge(state, mind, action, rest)
-    if action == REMOVE_NEXT and state.nxt is not None and state.full:
-        return _with(state, mind, (Action("uncharged"),))  # not told before it is gone
-    if action == REMOVE_NEXT:
-        return state._replace(nxt=None)
+    state = _with(state, mind, rest)
     if action.verb in ("charged", "uncharged"):
         return feed(state, Event(action.verb, action.text))
     if action.verb == "start":
         return _start(state, action.release)
-    if action.verb == "tell" and state.hub is not None and state.hub.phase == "ready":
-        return state._replace(hub=state.hub._replace(phase="told"))
-    if action.verb in ("end", "kill", "signal") and state.hub is not None:
-        return state._replace(hub=state.hub._replace(phase="dead"), settling=None)
     if action.verb == "exit":
         return _with(state, mind, (FLUSH, END))
-    if action == END:
-        trial = state.boot.trial if state.boot is not None else None
-        if trial != mind.record.trial:
-            state = _unseen(state)  # the try could not be given back
-        return state._replace(launcher=None, ghost=state.ghost._replace(doomed=frozenset()))
-    return state
+    if action == REMOVE_NEXT:
+        return _remove_next(state, mind)
+    return _leave(state, mind) if action == END else _signal(state, action.verb)
+
+
+def _remove_next(state: State, mind: Mind) -> State:
+    assert mind.wanted is not None
+    if state.nxt is None or not mind.wanted.knows(state.nxt.operation_id):
+        return state  # it is another operation's, and none of this trial's
+    if state.full:
+        return _with(state, mind, (Action("uncharged"),))  # not told before it is gone
+    return state._replace(nxt=None)
+
+
+def _leave(state: State, mind: Mind) -> State:
+    trial = state.boot.trial if state.boot is not None else None
+    if trial != mind.record.trial:
+        state = _unseen(state)  # the try could not be given back
+    return state._replace(launcher=None, ghost=state.ghost._replace(doomed=frozenset()))
+
+
+def _signal(state: State, verb: str) -> State:
+    hub = state.hub
+    if hub is None:
+        return state
+    if verb == "tell":
+        return state._replace(hub=hub._replace(phase="told")) if hub.phase == "ready" else state
+    dead = verb in ("end", "kill", "signal")
+    return state._replace(hub=hub._replace(phase="dead"), settling=None) if dead else state
 
 
 def _flush(state: State, rest: tuple[Action, ...]) -> State:
