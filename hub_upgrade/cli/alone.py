@@ -44,6 +44,7 @@ class Alone:
         self._store = StatusStore(home)
         self._watch = recovery.Watch()
         self._helper = 0
+        self._handed = False
         files.make_directory(home.root)
         files.make_directory(home.releases)
 
@@ -101,6 +102,9 @@ class Alone:
         if self._watch.overdue(record, time.monotonic()):
             recovery.end_helper(record)
         elif not helper_lives and self._pending() and not self._launcher():
+            if not self._handed:  # what led to here is told first: proving takes its time
+                self._handed = True
+                return record
             self._prove()
             record = self._settle()
             if record is not None and not record.finished and not self._launcher():

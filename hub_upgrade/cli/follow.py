@@ -53,13 +53,21 @@ class Teller:
         self._step = ACCEPTED
 
     def tell(self, operation: Operation) -> None:
-        """Print the lines and the step that were not there the last time."""
+        """Print the lines and the step that were not there the last time.
+
+        Lines come before the step that was recorded with them, but at the end they are its own.
+        """
+        if operation.finished:
+            self._tell_step(operation.step)
         for line in self._fresh(operation.log):
             self._say(f"  {line}")
         self._lines = operation.log
-        if operation.step != self._step:
-            self._step = operation.step
-            self._say(f"{operation.step}: {WORDS.get(operation.step, '')}".rstrip(": "))
+        self._tell_step(operation.step)
+
+    def _tell_step(self, step: str) -> None:
+        if step != self._step:
+            self._step = step
+            self._say(f"{step}: {WORDS.get(step, '')}".rstrip(": "))
 
     def _fresh(self, lines: tuple[str, ...]) -> tuple[str, ...]:
         seen = len(self._lines)
