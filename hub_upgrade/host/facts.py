@@ -16,5 +16,8 @@ def probe(home: Home, trouble: str | None) -> Facts:
     """
     if trouble:
         return Facts(source=PYZ, releases=home.releases, trouble=trouble)
-    writable = os.path.isdir(home.releases) and os.access(home.releases, os.W_OK | os.X_OK)
+    there = home.releases
+    while not os.path.lexists(there):  # what is missing is made, where its parent can be written
+        there = os.path.dirname(there)
+    writable = os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)
     return Facts(source=PYZ, releases=home.releases, releases_writable=writable)
