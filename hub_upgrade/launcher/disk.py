@@ -8,7 +8,7 @@ from typing import Any
 
 from hub_upgrade.domain import boot
 from hub_upgrade.domain.boot import Action, World
-from hub_upgrade.domain.boot_record import BootRecord, Next, Release, Trial
+from hub_upgrade.domain.boot_record import BootRecord, Next, Trial
 from hub_upgrade.host import boot_store, files, processes, releases
 from hub_upgrade.host.files import Lock, Unreadable
 from hub_upgrade.launcher.child import Child
@@ -71,7 +71,7 @@ class Disk:
         return releases.path_of(self._home, name)
 
     def next(self) -> Next | None:
-        """What a helper handed over; what cannot be read is moved aside, so that nothing waits for it."""
+        """What a helper handed over; what cannot be read is moved aside: nothing may wait for it."""
         if self._place.trouble:
             return None
         try:
@@ -94,7 +94,7 @@ class Disk:
         """
         why = self._write_boot(record)
         nxt = None if why else self.next()
-        if nxt is None or not record.knows(nxt.operation_id):
+        if nxt is None or record.trial is None or nxt.operation_id != record.trial.operation_id:
             return why
         try:
             boot_store.remove_next(self._home)

@@ -190,7 +190,6 @@ def written(state: State, record: BootRecord) -> State:
         known = state.boot is not None and state.boot.trial is not None
         if not known and trial.digest in ghost.factories_tried:
             raise Violation(8, "a factory that was tried is tried again")
-        ghost = ghost._replace(factories_tried=ghost.factories_tried | {trial.digest})
     assert state.launcher is not None
     return state._replace(
         boot=record, ghost=ghost, launcher=state.launcher._replace(known=True)
@@ -226,7 +225,8 @@ def work(state: State) -> State:
 
 def _remove_next(state: State, mind: Mind) -> State:
     assert mind.wanted is not None
-    if state.nxt is None or not mind.wanted.knows(state.nxt.operation_id):
+    trial = mind.wanted.trial
+    if state.nxt is None or trial is None or state.nxt.operation_id != trial.operation_id:
         return state  # it is another operation's, and none of this trial's
     if state.full:
         return _with(state, mind, (Action("uncharged"),))  # not told before it is gone
@@ -296,6 +296,9 @@ def _start(state: State, name: str) -> State:
         trial = state.boot.trial if state.boot is not None else None
         if state.boot is not None and trial != mind.record.trial:
             raise Violation(6, "a trial is started, and its try is not on the disk")
+        if mind.record.trial is not None and mind.record.trial.kind == "factory":
+            tried = state.ghost.factories_tried | {mind.record.trial.digest}
+            state = state._replace(ghost=state.ghost._replace(factories_tried=tried))
     elif not trusted(name, state):
         raise Violation(2, f"{name} is started as if it were proven")
     whole = name in state.dirs or name == FACTORIES[launcher.factory].name
