@@ -71,7 +71,7 @@ class Disk:
         return releases.path_of(self._home, name)
 
     def next(self) -> Next | None:
-        """What a helper handed over; what cannot be read is moved aside: nothing may wait for it."""
+        """What a helper handed over; what cannot be read is moved aside: nothing waits for it."""
         if self._place.trouble:
             return None
         try:
