@@ -1,6 +1,7 @@
 """Build one reproducible `hub.pyz`: `python3 build_pyz.py [--output FILE] [--version X]`.
 
-The archive holds the source and beside it the code compiled by the interpreter that builds
+The archive holds the source, its prose (comments, docstrings) left out line for line so that
+tracebacks still point to the right place, and beside it the code compiled by the interpreter that builds
 (unchecked-hash .pyc: only its own minor version of Python takes them up, and starts three times
 faster; every other passes over them). The same sources give the same bytes, in every directory
 and at every time.
@@ -9,6 +10,7 @@ and at every time.
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
 import io
 import json
@@ -16,6 +18,7 @@ import os
 import re
 import subprocess
 import sys
+import tokenize
 import zipfile
 from pathlib import Path
 from typing import Mapping
@@ -31,6 +34,20 @@ MOST_SOURCE_BYTES = 120_000
 COMPILE_LIMIT_S = 120.0
 DATE = (1980, 1, 1, 0, 0, 0)
 """The oldest date that a zip can hold: a real one would make every build differ."""
+
+COLD = (
+    "hub_upgrade/cli/",
+    "hub_upgrade/wiring/command.py",
+    "hub_upgrade/upgrade/plan.py",
+    "hub_upgrade/upgrade/preflight.py",
+    "hub_upgrade/upgrade/candidate.py",
+    "hub_upgrade/host/commands.py",
+    "hub_upgrade/repository.py",
+    "hub_upgrade/sources/",
+)
+HOT = ("hub_upgrade/cli/__init__.py", "hub_upgrade/cli/helper.py", "hub_upgrade/cli/version.py")
+"""What only a person at a terminal or a helper waits for is packed as source alone: no request
+waits for it, and the file stays small."""
 
 PACKED = frozenset({".py", ".html", ".js", ".css", ".svg"})
 VERSION_FILE = "hub_upgrade/version.py"
@@ -95,8 +112,47 @@ def sources(root: Path = ROOT) -> dict[str, bytes]:
     members = {"__main__.py": DOOR, "LICENSE": (root / "LICENSE").read_bytes()}
     for path in (root / "hub_upgrade").rglob("*"):
         if path.suffix in PACKED and path.is_file() and not path.name.startswith("."):
-            members[path.relative_to(root).as_posix()] = path.read_bytes()
+            data = path.read_bytes()
+            lean = without_prose(data) if path.suffix == ".py" else data
+            members[path.relative_to(root).as_posix()] = lean
     return members
+
+
+def without_prose(source: bytes) -> bytes:
+    """The same code on the same lines without comments and docstrings: a third of the file.
+
+    What is no Python that this interpreter can parse comes back as it is.
+    """
+    try:
+        tree = ast.parse(source)
+        tokens = list(tokenize.tokenize(io.BytesIO(source).readline))
+    except (SyntaxError, ValueError, tokenize.TokenError):
+        return source
+    lines = source.decode("utf-8").splitlines()
+    for token in tokens:
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column].rstrip()
+    for node in ast.walk(tree):
+        for body in (getattr(node, name, None) for name in ("body", "orelse", "finalbody")):
+            for statement in body if isinstance(body, list) else ():
+                if _is_prose(statement):
+                    _blank(lines, statement, alone=len(body) == 1 and node is not tree)
+    return "\n".join(lines).encode("utf-8") + b"\n"
+
+
+def _is_prose(node: ast.AST) -> bool:
+    """Whether this statement is but a text: a docstring, or one below a constant."""
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def _blank(lines: list[str], node: ast.stmt, alone: bool) -> None:
+    last = node.end_lineno or node.lineno
+    indent = lines[node.lineno - 1][: node.col_offset]
+    lines[node.lineno - 1 : last] = [""] * (last - node.lineno + 1)
+    if alone:
+        lines[node.lineno - 1] = indent + "pass"
 
 
 def with_version(text: bytes, version: str) -> bytes:
@@ -115,12 +171,16 @@ def pyc(code: bytes, source: bytes) -> bytes:
     return importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(source) + code
 
 
+def _is_hot(name: str) -> bool:
+    return name.endswith(".py") and (name in HOT or not name.startswith(COLD))
+
+
 def compile_all(members: Mapping[str, bytes]) -> dict[str, bytes]:
     """The .pyc of every source that this Python can compile, by name; each compiled only once.
 
     Of an empty file there is nothing to compile, and an entry of its own would cost time.
     """
-    wanted = {(name, data) for name, data in members.items() if name.endswith(".py") and data}
+    wanted = {(name, data) for name, data in members.items() if _is_hot(name) and data}
     new = {name: data.decode("utf-8", "replace") for name, data in sorted(wanted - set(_compiled))}
     if new:
         done = subprocess.run(
@@ -176,7 +236,7 @@ def build(
     if not source_only:
         compiled = compile_all(members)
         sound = {name for name in own if name + "c" in compiled or not members[name]}
-        broken = sorted(name for name in own - sound if name.endswith(".py"))
+        broken = sorted(name for name in own - sound if _is_hot(name))
         if broken:
             raise BuildError(f"{broken[0]} does not compile")
         members = {**compiled, **members}

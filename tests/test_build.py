@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -91,6 +92,28 @@ class Build(unittest.TestCase):
         lean = self.directory / "source.pyz"
         build_pyz.build(lean, source_only=True)
         self.assertLessEqual(lean.stat().st_size, build_pyz.MOST_SOURCE_BYTES)
+
+    def test_prose_is_left_out_and_the_code_stays_on_its_lines(self) -> None:
+        class Lines(ast.NodeVisitor):
+            def __init__(self) -> None:
+                self.found: list[tuple[str, int]] = []
+
+            def generic_visit(self, node: ast.AST) -> None:
+                if not build_pyz._is_prose(node) and not isinstance(node, ast.Pass):
+                    prose = isinstance(node, ast.Constant) and isinstance(node.value, str)
+                    if hasattr(node, "lineno") and not prose:
+                        self.found.append((type(node).__name__, node.lineno))
+                    super().generic_visit(node)
+
+        for path in sorted((build_pyz.ROOT / "hub_upgrade").rglob("*.py")):
+            with self.subTest(path=path.name):
+                before, after = Lines(), Lines()
+                source = path.read_bytes()
+                lean = build_pyz.without_prose(source)
+                before.visit(ast.parse(source))
+                after.visit(ast.parse(lean))
+                self.assertEqual(before.found, after.found)
+                self.assertNotIn(b'"""', lean)
 
     def test_it_runs_by_its_name_and_by_its_shebang(self) -> None:
         self.assertEqual(stat.S_IMODE(self.file.stat().st_mode), 0o755)
