@@ -161,8 +161,8 @@ class Tour:
             f"  {hub} plan --config-dir {home}",
             f"  {hub} upgrade --config-dir {home}",
             "",
-            "  # go back, by the API or by the command line, and see what was done",
-            f"  curl -X POST {bearer} {self.url}/api/hub/rollback",
+            "  # go back (by the API or by the command line), and see what was done",
+            f"  curl -X POST {bearer} {self.url}/api/hub/rollback    # or:",
             f"  {hub} rollback --config-dir {home}",
             f"  {hub} history --config-dir {home}",
         ])  # fmt: skip
