@@ -204,14 +204,17 @@ def take_operation(desk: Desk) -> Lock:
 def _free(desk: Desk, needs_boot: bool = True) -> BootRecord | None:
     """Nothing is pending, and a dead record is settled; raises RefusedError.
 
-    Read in the order in which an operation travels: `next.json`, then `boot.json`.
+    Read in the order in which an operation travels: `next.json`, then `boot.json`. An operation
+    that ends at once needs neither to be there, nor to be readable.
     """
     home = desk.home
     try:
         nxt = boot_store.read_next(home)
         boot = boot_store.read_boot(home)
     except Unreadable as error:
-        raise _in_flight(f"{error}; the launcher mends it: try again in a moment") from error
+        nxt = boot = None
+        if needs_boot:
+            raise _in_flight(f"{error}; the launcher mends it: try again in a moment") from error
     if nxt is not None:
         raise _in_flight(f"{nxt.kind} {nxt.operation_id} is handed over, and not decided yet")
     if boot is None and needs_boot and desk.launcher_alive():

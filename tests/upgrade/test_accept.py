@@ -169,6 +169,8 @@ class Accept(Scene):
             self.assertIn("home cannot be written", operation.reason)
             self.assertEqual(store.read(), operation)
         shutil.rmtree(self.home.releases)
+        with open(self.home.releases, "wb"):
+            pass  # it cannot hold releases: nothing there can be written, nor read
         self.assertEqual(self.upgrade().phase, op.REDEPLOY_REQUIRED)
         self.assertEqual(self.held, [])
 

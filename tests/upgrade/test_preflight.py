@@ -45,6 +45,10 @@ listener.setblocking(True)
 if HOW == "never ready":
     say(b"\\xff\\x00nonsense")
     time.sleep(60)
+if HOW == "spoofed":
+    if os.fork() == 0:
+        say(b"READY=1")
+    time.sleep(60)
 if HOW == "exits":
     print("the last words", flush=True)
     sys.exit(0)
@@ -170,6 +174,11 @@ class Candidates(unittest.TestCase):
         self.assertIn("did not stop within 0.3 s", self.refused("deaf"))
         self.limit("READY_S", 0.3)
         self.assertIn("not ready within 0.3 s", self.refused("never ready"))
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux says who sent a datagram")
+    def test_ready_is_believed_only_from_the_candidate_itself(self) -> None:
+        self.limit("READY_S", 1.0)
+        self.assertIn("not ready within 1 s", self.refused("spoofed"))
 
     def test_a_chatty_candidate_does_not_block_on_its_output(self) -> None:
         self.try_out("chatty")
