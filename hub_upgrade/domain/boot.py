@@ -10,63 +10,38 @@ a `World`, and what must be done goes out as actions. Two kinds of writing are k
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from hub_upgrade.domain import boot_choice, verdicts
 from hub_upgrade.domain.boot_choice import World, kept, rebuilt
-from hub_upgrade.domain.boot_record import BootRecord, Next
+from hub_upgrade.domain.boot_record import Next
+from hub_upgrade.domain.mind import (
+    DOWN,
+    ENDING,
+    GONE,
+    HANDING,
+    PUZZLED,
+    RELOADING,
+    SERVING,
+    STARTING,
+    STOPPING,
+    Event,
+    Mind,
+    awake,
+    charge,
+    done,
+    may_tell,
+    reject,
+    start_best,
+)
 from hub_upgrade.domain.verdicts import RECORD, Action
 
-__all__ = ["RECORD", "Action", "Next", "World", "awake", "decide", "done", "kept", "may_tell",
-           "rebuilt"]  # fmt: skip
+__all__ = [
+    "DOWN", "ENDING", "GONE", "HANDING", "PUZZLED", "RECORD", "RELOADING", "SERVING", "STARTING",
+    "STOPPING", "Action", "Event", "Mind", "Next", "World", "awake", "decide", "done", "kept",
+    "may_tell", "rebuilt",
+]  # fmt: skip
 
 NOT_READY_LIMIT = 3
 """A committed release that fails to become ready this often in a row is passed over."""
-
-DOWN = "down"  # no child; a back-off timer may run
-STARTING = "starting"  # a child was started, and has not said READY
-SERVING = "serving"
-HANDING = "handing"  # the child was told to become the trial, and has not said RELOADING
-RELOADING = "reloading"  # it said so: from here its end is the trial's
-ENDING = "ending"  # the child is being ended for a decision that is made already
-PUZZLED = "puzzled"  # a trial ended as if somebody had asked it to: our own signal may follow
-STOPPING = "stopping"
-GONE = "gone"
-
-
-class Event(NamedTuple):
-    """Something that happened; `text` is a reason, `asked` says that an end looked like a stop."""
-
-    kind: str
-    text: str = ""
-    nxt: Next | None = None
-    asked: bool = False
-    output: tuple[str, ...] = ()
-    forced: bool = False
-
-
-class Mind(NamedTuple):
-    """All that the launcher remembers.
-
-    `wanted` is the record that a charge writes, `charged` says that the try of the trial's next
-    (or present) run is used up, `left` is the release that runs until its RELOADING, `resting`
-    that a back-off runs, `forced` that the factory is to be tried whatever is known about it.
-    """
-
-    record: BootRecord = BootRecord()
-    todo: tuple[Action, ...] = ()
-    wanted: BootRecord | None = None
-    state: str = DOWN
-    running: str = ""
-    left: str = ""
-    on_trial: bool = False
-    charged: bool = False
-    was_ready: bool = False
-    resting: bool = False
-    forced: bool = False
-    passed_over: tuple[str, ...] = ()
-    failures: int = 0
-    deaths: int = 0
 
 
 def decide(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Action]]:
@@ -74,22 +49,6 @@ def decide(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Action]]:
     if mind.state in (STOPPING, GONE):
         return _while_stopping(mind, event)
     return _HANDLERS[event.kind](mind, event, world)
-
-
-def done(mind: Mind, action: Action) -> Mind:
-    """The mind after one action of `todo` is on the disk."""
-    return mind._replace(todo=tuple(a for a in mind.todo if a != action))
-
-
-def awake(record: BootRecord, on_disk: bool) -> Mind:
-    """The mind of a launcher that starts; a record that is not on the disk is written there."""
-    return Mind(record=record, todo=() if on_disk else (RECORD,))
-
-
-def may_tell(mind: Mind) -> bool:
-    """Whether the hub may be told to read `boot.json` for a verdict: not while a trial waits in
-    it, for which it would leave without a try being charged."""
-    return mind.state == SERVING and (mind.record.trial is None or mind.on_trial)
 
 
 # --- starting -----------------------------------------------------------------------------------
@@ -101,11 +60,11 @@ def _boot(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Action]]:
     mind = mind._replace(forced=event.forced)
     pending = mind.record.trial is not None or event.nxt is not None or event.forced
     if not pending and boot_choice.factory_is_news(mind.record, world):
-        return _charge(mind, boot_choice.factory_trial(mind.record, world), "start")
+        return charge(mind, boot_choice.factory_trial(mind.record, world), "start")
     mind, actions = _take_up(mind, event.nxt, world)
     if mind.wanted is not None:
         return mind, actions
-    mind, more = _start_best(mind, world)
+    mind, more = start_best(mind, world)
     return mind, actions + more
 
 
@@ -119,45 +78,6 @@ def _with_a_current(mind: Mind, world: World) -> Mind:
     return mind._replace(record=record, todo=verdicts.queued(mind.todo, RECORD))
 
 
-def _start_best(
-    mind: Mind, world: World, *, without_trial: bool = False
-) -> tuple[Mind, list[Action]]:
-    """Start the trial if it may be tried, else the best committed release."""
-    actions: list[Action] = []
-    trial = mind.record.trial
-    mind = mind._replace(resting=False)
-    if trial is not None and not without_trial:
-        why = boot_choice.cannot_try(trial, world, mind.charged)
-        if why:
-            mind, actions = _reject(mind, why, (), world)
-        elif mind.charged:
-            mind = mind._replace(
-                state=STARTING, running=trial.release, on_trial=True, was_ready=False
-            )
-            return mind, [Action("start", trial.release, trial.digest)]
-        elif not verdicts.markers_wait(mind.todo):
-            return _charge(mind, mind.record, "start")
-    name, notes = boot_choice.best(mind.record, world, mind.passed_over)
-    actions += [Action("log", text=note) for note in notes]
-    if name != mind.running:
-        mind = mind._replace(failures=0)
-    mind = mind._replace(state=STARTING, running=name, on_trial=False, was_ready=False)
-    return mind, [*actions, Action("start", name, _digest(name, world))]
-
-
-def _digest(name: str, world: World) -> str:
-    release = boot_choice.look_up(name, world)
-    return release.digest if release is not None else ""
-
-
-def _charge(mind: Mind, record: BootRecord, how: str) -> tuple[Mind, list[Action]]:
-    """Ask for one try to be recorded as used; nothing is started before `charged` says it is."""
-    trial = record.trial
-    assert trial is not None  # noqa: S101 - every caller has just looked
-    charged = record._replace(trial=trial._replace(tries_left=trial.tries_left - 1))
-    return mind._replace(wanted=charged), [Action("charge", trial.release, text=how)]
-
-
 def _charged(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Action]]:
     record = mind.wanted
     if record is None or record.trial is None:
@@ -169,7 +89,7 @@ def _charged(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Action]
     if event.text == "tell" and mind.state == SERVING:
         mind = mind._replace(state=HANDING, left=mind.running)
         return mind, [Action("tell", trial.release, trial.digest)]
-    return _start_best(mind, world)
+    return start_best(mind, world)
 
 
 def _uncharged(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Action]]:
@@ -179,7 +99,7 @@ def _uncharged(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Actio
     note = Action("log", text=f"the trial waits: its try cannot be recorded ({event.text})")
     mind = mind._replace(wanted=None, todo=verdicts.queued(mind.todo, RECORD))
     if mind.state in (DOWN, ENDING, PUZZLED) and not mind.resting:
-        mind, actions = _start_best(mind, world, without_trial=True)
+        mind, actions = start_best(mind, world, without_trial=True)
         return mind, [note, *actions]
     return mind, [note]
 
@@ -198,8 +118,8 @@ def _tick(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Action]]:
         return mind, []
     why = boot_choice.cannot_try(trial, world, charged=False)
     if why:
-        return _reject(mind, why, (), world)
-    return _charge(mind, mind.record, "tell")
+        return reject(mind, why, (), world)
+    return charge(mind, mind.record, "tell")
 
 
 def _take_up(mind: Mind, nxt: Next | None, world: World) -> tuple[Mind, list[Action]]:
@@ -208,7 +128,7 @@ def _take_up(mind: Mind, nxt: Next | None, world: World) -> tuple[Mind, list[Act
         return mind, []
     how = "tell" if mind.state == SERVING else "start"
     if mind.forced and mind.record.current != world.factory.name:
-        return _charge(mind, boot_choice.factory_trial(mind.record, world), how)
+        return charge(mind, boot_choice.factory_trial(mind.record, world), how)
     if nxt is None or mind.record.knows(nxt.operation_id):
         return mind, []  # the driver removes a next.json that the record knows
     if nxt.release == mind.record.current:
@@ -236,13 +156,13 @@ def _try_next(mind: Mind, nxt: Next, world: World, how: str) -> tuple[Mind, list
         return _verdict_only(mind, nxt, "rejected", why, world)
     why = boot_choice.cannot_try(trial, world, charged=False)
     if why and nxt.release == record.current:
-        return _reject(mind._replace(record=record._replace(trial=trial)), why, (), world)
+        return reject(mind._replace(record=record._replace(trial=trial)), why, (), world)
     if why:
         return _verdict_only(mind, nxt, "rejected", why, world)
     taken = record._replace(
         trial=trial, rejected=boot_choice.without(record.rejected, nxt.digest)
     )
-    return _charge(mind, taken, how)
+    return charge(mind, taken, how)
 
 
 def _verdict_only(
@@ -284,24 +204,11 @@ def _healthy(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Action]
     return mind, [Action("log", text=f"{trial.release} is proven and current")]
 
 
-def _reject(
-    mind: Mind, why: str, output: tuple[str, ...], world: World
-) -> tuple[Mind, list[Action]]:
-    """The trial is over: the verdict, and the last good release as current."""
-    trial = mind.record.trial
-    if trial is None:
-        return mind, []
-    record, marks = verdicts.rejected(mind.record, why, output, world)
-    todo = verdicts.queued(mind.todo, *marks)
-    mind = mind._replace(record=record, todo=todo, wanted=None, charged=False)
-    return mind, [Action("log", text=f"{trial.release} is rejected: {why}")]
-
-
 def _unhealthy(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Action]]:
     """The launcher saw that the trial is not what it should be."""
     if not mind.on_trial or mind.state not in (STARTING, RELOADING, SERVING):
         return mind, []
-    mind, actions = _reject(mind, event.text, event.output, world)
+    mind, actions = reject(mind, event.text, event.output, world)
     return mind._replace(state=ENDING, on_trial=False), [*actions, Action("end")]
 
 
@@ -332,7 +239,7 @@ def _handoff_failed(mind: Mind, event: Event, world: World) -> tuple[Mind, list[
     """The old hub could not become the trial, and serves on."""
     if mind.state not in (HANDING, RELOADING):
         return mind, []
-    mind, actions = _reject(mind, f"it could not be executed: {event.text}", event.output, world)
+    mind, actions = reject(mind, f"it could not be executed: {event.text}", event.output, world)
     return mind._replace(
         state=SERVING, on_trial=False, running=mind.left, was_ready=True
     ), actions
@@ -347,7 +254,7 @@ def _exited(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Action]]
     if mind.on_trial and mind.state != ENDING:
         return _trial_ended(mind, event, world)
     if mind.state in (HANDING, ENDING):
-        return _start_best(mind, world)
+        return start_best(mind, world)
     return _committed_died(mind, event)
 
 
@@ -355,8 +262,8 @@ def _trial_ended(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Act
     if event.asked:
         return mind._replace(state=PUZZLED, running="", on_trial=False), [Action("puzzle")]
     why = f"it {event.text}" + ("" if mind.was_ready else " before it was ready")
-    mind, actions = _reject(mind, why, event.output, world)
-    mind, more = _start_best(mind._replace(on_trial=False), world)
+    mind, actions = reject(mind, why, event.output, world)
+    mind, more = start_best(mind._replace(on_trial=False), world)
     return mind, actions + more
 
 
@@ -383,14 +290,14 @@ def _again(mind: Mind, _event: Event, world: World) -> tuple[Mind, list[Action]]
     """The back-off is over."""
     if mind.state != DOWN:
         return mind, []
-    return _start_best(mind, world)
+    return start_best(mind, world)
 
 
 def _alone(mind: Mind, _event: Event, world: World) -> tuple[Mind, list[Action]]:
     """A trial ended as if asked to, and nobody asked us: try again, charged."""
     if mind.state != PUZZLED:
         return mind, []
-    return _start_best(mind._replace(charged=False), world)
+    return start_best(mind._replace(charged=False), world)
 
 
 def _stop(mind: Mind, _event: Event, _world: World) -> tuple[Mind, list[Action]]:

@@ -187,7 +187,8 @@ def written(state: State, record: BootRecord) -> State:
     ghost = ghost._replace(shunned=ghost.shunned | ghost.doomed, doomed=frozenset())
     trial = record.trial
     if trial is not None and trial.kind == "factory":
-        known = state.boot is not None and state.boot.trial is not None
+        assert state.launcher is not None
+        known = state.launcher.mind.record.trial is not None
         if not known and trial.digest in ghost.factories_tried:
             raise Violation(8, "a factory that was tried is tried again")
     assert state.launcher is not None

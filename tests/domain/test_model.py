@@ -12,6 +12,7 @@ from unittest import mock
 from hub_upgrade.domain import boot, boot_choice, settle, transitions, verdicts
 from hub_upgrade.domain.boot import Action, Event, Mind, World
 from hub_upgrade.domain.boot_record import BootRecord
+from hub_upgrade.domain.mind import start_best
 from hub_upgrade.domain.operation import Operation
 from tests.domain import model
 from tests.domain.explore import Exploration
@@ -90,7 +91,7 @@ def every_end_is_a_failure(mind: Mind, event: Event, world: World) -> Decided:
 
 def start_beside(mind: Mind, event: Event, world: World) -> Decided:
     mind, actions = boot._unhealthy(mind, event, world)
-    mind, more = boot._start_best(mind, world)
+    mind, more = start_best(mind, world)
     return mind, actions + more
 
 
