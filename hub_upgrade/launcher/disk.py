@@ -14,7 +14,7 @@ from hub_upgrade.host.files import Lock, Unreadable
 from hub_upgrade.launcher.child import Child
 from hub_upgrade.launcher.place import Place, say, url_of
 from hub_upgrade.settings import Settings
-from hub_upgrade.version import VERSION
+from hub_upgrade.version import LAUNCHER_PROTOCOL, VERSION
 
 MOST_TRIAL_LOGS = 5
 TRIAL_LOG_BYTES = 1024 * 1024
@@ -195,6 +195,7 @@ class Disk:
             "address": url_of(self._place.listener),
             "instance": instance,
             "launcher_version": VERSION,
+            "protocol": LAUNCHER_PROTOCOL,
             "releases": self._settings.releases,
             "proving": self._proving,
             "hub_pid": child.pid,
