@@ -6,7 +6,7 @@ from collections import deque
 from unittest import mock
 
 from hub_upgrade.domain import boot
-from tests.domain import model
+from tests.domain import model_steps
 from tests.domain.model import Limits, State, Violation
 
 
@@ -39,7 +39,7 @@ class Exploration:
             try:
                 if self.live:
                     self._check_liveness(state)
-                for name, step in model.steps(state, self.limits):
+                for name, step in model_steps.steps(state, self.limits):
                     after = step()
                     code = hash(after)
                     if code in seen:
@@ -47,7 +47,7 @@ class Exploration:
                     seen.add(code)
                     if trace:
                         self._parents[code] = (hash(state), name)
-                    model.check(after)
+                    model_steps.check(after)
                     todo.append(after)
             except Violation as violation:
                 self.violation = violation
@@ -70,12 +70,12 @@ class Exploration:
             while True:
                 assert here is not None
                 code = hash(here)
-                if code in lively or model.resolved(here):
+                if code in lively or model_steps.resolved(here):
                     break
                 if code in path:
                     raise self._stuck(here, "goes round in circles")
                 path.append(code)
-                before, here = here, model.goes_on(here, good)
+                before, here = here, model_steps.goes_on(here, good)
                 if here is None:
                     raise self._stuck(before, "nothing happens any more")
             lively.update(path)

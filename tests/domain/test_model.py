@@ -14,9 +14,9 @@ from hub_upgrade.domain.boot import Action, Event, Mind, World
 from hub_upgrade.domain.boot_record import BootRecord
 from hub_upgrade.domain.mind import start_best
 from hub_upgrade.domain.operation import Operation
-from tests.domain import model
+from tests.domain import model_steps
 from tests.domain.explore import Exploration
-from tests.domain.model import Limits
+from tests.domain.model import Limits, State
 
 Decided = tuple[Mind, "list[Action]"]
 ONE_FAULT = (
@@ -76,7 +76,7 @@ def only_verdicts(record: Operation, found: Any, *rest: Any) -> Any:
     return settle.Settled(record, "no verdict")
 
 
-def never_busy(state: model.State) -> bool:
+def never_busy(state: State) -> bool:
     hub, free = state.hub, state.helper is None and state.settling is None
     return hub is not None and hub.phase == "ready" and free and state.boot is not None
 
@@ -135,7 +135,7 @@ WITHOUT_ITS_RULE: list[tuple[int, str, Any, Limits]] = [
     (4, "what was handed over is taken up", handler("tick", deaf), QUIET),
     (4, "a record made anew is written", mock.patch.object(boot, "awake", awake_silent), LOSS),
     (5, "nothing is accepted while something is pending",
-     mock.patch.object(model, "claimable", never_busy), QUIET._replace(second=("again",))),
+     mock.patch.object(model_steps, "claimable", never_busy), QUIET._replace(second=("again",))),
     (6, "a stop gives the try back", handler("stop", stop_for_good), QUIET._replace(stops=2)),
     (6, "an end that looks like a stop rejects nothing",
      handler("exited", every_end_is_a_failure), QUIET._replace(faults=1, kinds=("asked",))),
