@@ -39,8 +39,8 @@ def line(record: dict[str, Any]) -> str:
     """One operation in one line."""
     target = record.get("target_version") or "?"
     text = (
-        f"{record.get('finished_at') or '?'}  {record['kind']:<8}  "
-        f"{record['current_version']} -> {target}  {record['phase']}"
+        f"{record.get('finished_at') or '?'} {record['kind']} "
+        f"{record['current_version']} -> {target} {record['phase']}"
     )
     if record.get("error"):
         text += f": {record['error']}"

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 import unittest
+from typing import Any
 from unittest import mock
 
 from hub_upgrade.errors import HostError, UsageError
@@ -121,9 +122,12 @@ class TokenStoreTest(unittest.TestCase):
         with open(self.home.tokens, encoding="utf-8") as file:
             value = json.load(file)
         good = value["tokens"][0]
-        broken = [None, 7, [], {}, {"sha256": good["sha256"]}, {**good, "scopes": "hub:admin"},
-                  {**good, "expires_at": 12}, {**good, "expires_at": "tomorrow"},
-                  {**good, "sha256": "é" * 64}, {**good, "name": None}]
+        broken: list[Any] = [None, 7, [], {}, {"sha256": good["sha256"]}]
+        changes: list[tuple[str, Any]] = [
+            ("scopes", "hub:admin"), ("expires_at", 12), ("expires_at", "tomorrow"),
+            ("sha256", "é" * 64), ("name", None),
+        ]  # fmt: skip
+        broken += [{**good, key: wrong} for key, wrong in changes]
         value["tokens"] = [*broken, good]
         files.write_json(self.home.tokens, value)
         principal = self.store.check(token)

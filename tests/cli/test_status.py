@@ -1,0 +1,167 @@
+"""`status`, `history` and `plan`: with a hub and without."""
+
+from __future__ import annotations
+
+import json
+import os
+import unittest
+from typing import Any
+
+from hub_upgrade.cli import history, plan, status
+from hub_upgrade.domain.boot_record import BootRecord, Next, Trial
+from hub_upgrade.domain.operation import FAILED, RESTARTING, SUCCEEDED, Operation, to_wire
+from hub_upgrade.host import boot_store, files
+from hub_upgrade.host.files import Lock
+from hub_upgrade.host.status_store import StatusStore
+from tests.cli.scene import CliCase
+
+DIGEST = "ab" * 32
+NAME = f"1.1.0-{DIGEST[:16]}"
+OPEN = Operation("an-id", phase="running", step="staging", current_version="1.0.0")
+
+
+class StatusTest(CliCase):
+    def setUp(self) -> None:
+        super().setUp()
+        files.make_directory(self.home.releases)
+        self.store = StatusStore(self.home)
+
+    def status(self) -> tuple[str, dict[str, Any]]:
+        """What is said to people, and to programs; the exit code is always 0."""
+        code, out, err = self.run_command(status.main)
+        self.assertEqual((0, ""), (code, err))
+        code, told, err = self.run_command(status.main, "--json")
+        self.assertEqual((0, ""), (code, err))
+        return out, json.loads(told)
+
+    def test_there_was_never_an_operation(self) -> None:
+        text, told = self.status()
+        self.assertIn("no hub runs", text)
+        self.assertIn("never", text)
+        self.assertEqual({"operation_id": None, "hub": {"running": False}}, told)
+
+    def test_a_home_that_is_not_there_is_not_made(self) -> None:
+        os.rmdir(self.home.releases)
+        os.rmdir(self.home.root)
+        self.status()
+        self.assertFalse(os.path.exists(self.home.root))
+
+    def test_the_hub_that_runs_is_told(self) -> None:
+        hub = self.serve()
+        text, told = self.status()
+        self.assertIn(f"hub 1.0.0 runs at http://127.0.0.1:{hub.port}", text)
+        self.assertEqual(("1.0.0", os.getpid()), (told["hub"]["version"], told["hub"]["pid"]))
+        self.assertEqual([], self.tokens())
+
+    def test_a_finished_operation_is_told_in_a_sentence_and_as_the_record(self) -> None:
+        record = self.store.claim(OPEN._replace(phase=FAILED, error="the disk is full"))
+        text, told = self.status()
+        self.assertIn("The upgrade failed: the disk is full", text)
+        self.assertEqual(to_wire(record), {k: v for k, v in told.items() if k != "hub"})
+
+    def test_what_nobody_will_finish_is_settled_when_no_launcher_is_alive(self) -> None:
+        self.store.claim(OPEN)
+        self.assertEqual(FAILED, self.status()[1]["phase"])
+
+    def test_with_a_launcher_alive_nothing_is_settled(self) -> None:
+        self.store.claim(OPEN)
+        self.serve()
+        before = files.read_regular(self.home.status)
+        text, told = self.status()
+        self.assertEqual("running", told["phase"])
+        self.assertIn("is running (staging)", text)
+        self.assertNotIn("note", told)
+        self.assertEqual(before, files.read_regular(self.home.status))
+
+    def test_a_helper_that_lives_is_left_alone(self) -> None:
+        self.store.claim(OPEN)
+        lock = Lock.try_take(self.home.operation_lock)
+        assert lock is not None
+        self.addCleanup(lock.release)
+        self.assertEqual("running", self.status()[1]["phase"])
+
+    def test_what_is_pending_with_no_launcher_is_decided_at_the_next_start(self) -> None:
+        self.store.claim(OPEN._replace(phase=RESTARTING, step="proving", target_release=NAME))
+        trial = Trial(NAME, DIGEST, "an-id", "upgrade", 2)
+        boot_store.write_boot(self.home, BootRecord(trial=trial))
+        text, told = self.status()
+        self.assertEqual("decided at the next start", told["note"])
+        self.assertIn("decided at the next start", text)
+        self.assertEqual(RESTARTING, told["phase"])
+        boot_store.write_boot(self.home, BootRecord())
+        boot_store.write_next(self.home, Next("an-id", "upgrade", NAME, DIGEST, False))
+        self.assertEqual("decided at the next start", self.status()[1]["note"])
+
+    def test_no_state_of_the_files_is_a_crash(self) -> None:
+        self.store.claim(OPEN._replace(phase=SUCCEEDED))
+        for path in (self.home.status, self.home.serve_json, self.home.boot_json,
+                     self.home.next_json, self.home.tokens, self.home.history):
+            for content in (b"", b"{", b"[]", b"{}", os.urandom(50)):
+                with open(path, "wb") as file:
+                    file.write(content)
+                self.status()
+            os.unlink(path)
+
+
+class HistoryTest(CliCase):
+    def test_the_newest_comes_first_and_each_is_one_line(self) -> None:
+        store = StatusStore(self.home)
+        for name, error in (("first", "why\nnot"), ("second", None)):
+            store.claim(Operation(name, phase=FAILED, current_version="1.0.0", error=error,
+                                  target_version="1.1.0", finished_at="2026-01-01T00:00:00.000Z"))
+        code, out, _err = self.run_command(history.main)
+        self.assertEqual((0, 2), (code, len(out.splitlines())))
+        self.assertIn("1.0.0 -> 1.1.0 failed: why not", out.splitlines()[1])
+        told = json.loads(self.run_command(history.main, "--json")[1])
+        names = [record["operation_id"] for record in told["operations"]]
+        self.assertEqual(["second", "first"], names)
+
+    def test_none_is_no_failure(self) -> None:
+        self.assertEqual(0, self.run_command(history.main)[0])
+        told = self.run_command(history.main, "--json")[1]
+        self.assertEqual({"operations": []}, json.loads(told))
+
+
+class PlanTest(CliCase):
+    plan = {"current": "1.0.0", "target": "1.1.0", "channel": "rc", "mode": "in-place",
+            "source": "pyz", "reason": "it is writable", "evidence": ["a mount"], "note": "a note",
+            "already_current": False, "stops": []}  # fmt: skip
+
+    def answer(self, **changed: Any) -> tuple[int, str, str]:
+        self.hub.replies["/api/hub/upgrade/plan"] = lambda: (200, {**self.plan, **changed})
+        return self.run_command(plan.main, "--channel", "rc", "--allow-downgrade")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.hub = self.serve()
+
+    def test_the_hub_that_runs_is_asked(self) -> None:
+        code, out, _err = self.answer()
+        self.assertEqual(0, code)
+        for words in ("1.0.0", "1.1.0", "rc", "in-place", "it is writable", "a mount", "a note"):
+            self.assertIn(words, out)
+        self.assertIn("/api/hub/upgrade/plan?channel=rc&allow_downgrade=true",
+                      [path for _m, path, _t, _b in self.hub.asked])
+
+    def test_what_would_stop_it_is_exit_code_1_and_a_redeploy_3(self) -> None:
+        stop = {"error": "downgrade", "error_description": "it is below"}
+        code, out, _err = self.answer(stops=[stop])
+        self.assertEqual(1, code)
+        self.assertIn("it is below", out)
+        self.assertEqual(3, self.answer(mode="redeploy-required", stops=[stop])[0])
+
+    def test_already_current_is_exit_code_0(self) -> None:
+        code, out, _err = self.answer(already_current=True)
+        self.assertEqual(0, code)
+        self.assertIn("Nothing to do", out)
+
+    def test_a_hub_s_error_is_one_line(self) -> None:
+        self.hub.replies["/api/hub/upgrade/plan"] = lambda: (
+            500, {"error": "internal_error", "error_description": "a bug"}
+        )
+        code, out, err = self.run_command(plan.main)
+        self.assertEqual((1, "", "hub.pyz plan: a bug\n"), (code, out, err))
+
+
+if __name__ == "__main__":
+    unittest.main()
