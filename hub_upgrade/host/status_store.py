@@ -64,6 +64,7 @@ class StatusStore:
 
     def __init__(self, home: Home, write: Write = files.write_durably) -> None:
         self._home = home
+        self._path = home.status  # put together once: it is looked at for every request
         self._write = write
         self._signature: tuple[int, int, int] | None = None
         self._operation: Operation | None = None
@@ -121,7 +122,7 @@ class StatusStore:
 
     def _refresh(self) -> None:
         try:
-            found = os.stat(self._home.status)
+            found = os.stat(self._path)
         except OSError:
             self._signature = self._operation = self._wire = None
             return

@@ -49,6 +49,7 @@ class TokenStore:
 
     def __init__(self, home: Home) -> None:
         self._home = home
+        self._path = home.tokens  # put together once: it is looked at for every request
         self._signature: tuple[int, ...] | None = None
         self._entries: tuple[_Entry, ...] = ()
         self.moved_aside: str | None = None
@@ -119,7 +120,7 @@ class TokenStore:
 
     def _current(self) -> tuple[_Entry, ...]:
         try:
-            found = os.stat(self._home.tokens)
+            found = os.stat(self._path)
         except OSError:
             self._signature, self._entries = None, ()
             return ()
