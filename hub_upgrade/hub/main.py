@@ -15,6 +15,7 @@ from hub_upgrade.hub import handoff
 from hub_upgrade.hub.handover import Handover
 from hub_upgrade.hub.inherited import Inherited
 from hub_upgrade.settings import Settings
+from hub_upgrade.upgrade.recovery import HUB_STOPPED
 from hub_upgrade.web.connections import Connections
 
 WATCHDOG_EVERY_S = 2.0
@@ -80,7 +81,7 @@ class Hub:
 
         def ended(_status: int) -> None:
             self._children.discard(pid)
-            self._operations.settle()
+            self._operations.settle(HUB_STOPPED if self._stopping else None)
 
         self._loop.on_exit(pid, ended)
 
@@ -176,5 +177,5 @@ class Hub:
             self._loop.call_later(0.02, lambda: self._wait_for_helper(deadline))
 
     def _leave(self) -> None:
-        self._operations.settle("the hub was stopped")
+        self._operations.settle(HUB_STOPPED)
         self._loop.stop()
