@@ -32,6 +32,8 @@ PUZZLE_S = 2.0
 """How long after a trial's own SIGTERM ours may come, when one stop reaches both processes."""
 HANDOFF_GRACE_S = 5.0
 STOP_MARGIN_S = 1.0
+ONE_PRESS_S = 0.3
+"""One press of Ctrl-C may come twice: from the terminal, and from a parent that forwards it."""
 CALM_S = 60.0
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 30.0
@@ -80,13 +82,14 @@ class Launcher:
         self._probation: Probation | None = None
         self._watchdog = loop.now()
         self._to_tell = False
+        self._stop_asked = float("-inf")
 
     # --- life -----------------------------------------------------------------------------------
 
     def run(self) -> int:
         """Serve until somebody asks for the end; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            self.loop.on_signal(number, lambda: self.feed(Event("stop")))
+            self.loop.on_signal(number, self._asked_to_stop)
         self.loop.on_signal(signal.SIGUSR1, self._tick)
         self.loop.reap_orphans = os.getpid() == 1
         self.loop.on_late(self._slept)
@@ -100,6 +103,12 @@ class Launcher:
         self._deadlines.clear_all()
         self._disk.leave()
         return self.exit_code
+
+    def _asked_to_stop(self) -> None:
+        now = self.loop.now()
+        if now - self._stop_asked > ONE_PRESS_S:
+            self._stop_asked = now
+            self.feed(Event("stop"))
 
     def feed(self, event: Event) -> None:
         """Take in an event, and do all that follows from it before the next one."""
