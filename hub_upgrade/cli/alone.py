@@ -30,6 +30,8 @@ from hub_upgrade.wiring import command
 STOP_MARGIN_S = 2.0
 PROVE_MARGIN_S = 60.0
 EXEC_GRACE_S = 10.0
+TAKE_OVER_S = 3.0
+"""How long after our launcher has left a `serve` that made it leave may take to be there."""
 
 
 class Alone:
@@ -91,7 +93,9 @@ class Alone:
         return boot is not None and boot.trial is not None
 
     def _settle(self) -> Operation | None:
-        return recovery.settle_now(self._home, self._store, None, self._launcher())
+        if self._launcher():
+            return self._store.read()  # its hub settles
+        return recovery.settle_now(self._home, self._store, None, False)
 
     def _step(self) -> Operation | None:
         """The record now; once the helper has handed over, the launcher's word on it."""
@@ -107,9 +111,18 @@ class Alone:
                 return record
             self._prove()
             record = self._settle()
-            if record is not None and not record.finished and not self._launcher():
+            if record is not None and not record.finished and not self._taken_over():
                 raise HostError(f"{record.kind} {record.operation_id} is {NEXT_START}")
         return record
+
+    def _taken_over(self) -> bool:
+        """Whether a `serve` that was started meanwhile goes on with it."""
+        deadline = time.monotonic() + TAKE_OVER_S
+        while not self._launcher():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(follow.POLL_S)
+        return True
 
     def _reap(self) -> bool:
         """Whether the helper still lives."""

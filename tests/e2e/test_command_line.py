@@ -1,0 +1,97 @@
+"""The command line through a hub that runs: followed to the end, interrupted, refused."""
+
+from __future__ import annotations
+
+import json
+import signal
+import unittest
+from typing import Any
+
+from tests.e2e.commands import CommandLineCase, bad_release
+from tests.e2e.harness import WAIT_S, RealCase, cli
+
+
+class WithHubTest(CommandLineCase):
+    def test_upgrade_and_rollback_are_followed_to_their_ends(self) -> None:
+        hub = self.hub().start()
+        status = self.run_hub("status", "--json")
+        self.assertEqual((0, "1.0.0"), (status.returncode,
+                                        json.loads(status.stdout)["hub"]["version"]))
+        plan = self.run_hub("plan", "--json")
+        self.assertEqual((0, "1.1.0"), (plan.returncode, json.loads(plan.stdout)["target"]))
+
+        proxies = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+        done = self.run_hub("upgrade", **proxies)
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertEqual("Upgraded: 1.0.0 -> 1.1.0, and proven.", done.stdout.splitlines()[-1])
+        self.assertEqual("1.1.0", (hub.health() or {}).get("version"))
+        again = self.run_hub("upgrade")
+        self.assertEqual(0, again.returncode)
+        self.assertIn("Nothing to do", again.stdout)
+
+        back = self.run_hub("rollback", "--json")
+        self.assertEqual(0, back.returncode, back.stderr)
+        self.assertEqual(("succeeded", "1.0.0"), _two(back.stdout, "phase", "target_version"))
+        self.assertEqual("1.0.0", (hub.health() or {}).get("version"))
+        self.assertEqual(3, len(self.run_hub("history").stdout.splitlines()))
+        self.assertEqual([], self.tokens())
+        self.assertEqual(0, hub.stop())
+
+    def test_ctrl_c_ends_the_following_and_not_the_operation(self) -> None:
+        hub = self.hub().start()
+        following = self.start("upgrade")
+        assert following.stdout is not None
+        following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        _out, err = following.communicate(timeout=WAIT_S)
+        self.assertEqual(130, following.returncode)
+        self.assertIn("the operation goes on; see: hub.pyz status", err)
+        self.assertEqual("succeeded", hub.finished()["phase"])
+        self.assertEqual([], self.tokens())
+        hub.stop()
+
+    def test_a_release_that_is_taken_back_ends_with_5_and_its_last_words(self) -> None:
+        self.publish(bad_release("1.2.0"))
+        hub = self.hub().start()
+        done = self.run_hub("upgrade")
+        self.assertEqual(5, done.returncode, done.stdout + done.stderr)
+        self.assertIn("nothing works in this home", done.stdout)
+        self.assertIn("1.0.0 runs", done.stdout.splitlines()[-1])
+        self.assertEqual("1.0.0", (hub.health() or {}).get("version"))
+        hub.stop()
+
+    def test_a_second_upgrade_ends_with_4(self) -> None:
+        hub = self.hub().start()
+        self.assertEqual(0, self.run_hub("upgrade", "--no-wait").returncode)
+        done = self.run_hub("upgrade")
+        self.assertEqual((4, 1), (done.returncode, done.stderr.count("\n")), done.stderr)
+        hub.finished()
+        hub.stop()
+
+
+class EveryCommandTest(RealCase):
+    def test_help_has_an_example_its_exit_codes_and_its_files(self) -> None:
+        for command in ("serve", "upgrade", "rollback", "status", "plan", "history", "token",
+                        "release", "version", "helper"):
+            done = cli(self.old, command, "--help")
+            self.assertEqual((0, ""), (done.returncode, done.stderr), command)
+            for words in (f"usage: hub.pyz {command}", "example: ", "exit codes: "):
+                self.assertIn(words, done.stdout, command)
+            self.assertIn("files", done.stdout.lower(), command)
+
+    def test_wrong_usage_is_one_line_and_exit_code_2_everywhere(self) -> None:
+        for command in ("serve", "upgrade", "rollback", "status", "plan", "history", "token",
+                        "release", "version", "helper"):
+            done = cli(self.old, command, "--no-such-flag", "--config-dir", self.home)
+            self.assertEqual((2, "", 1), (done.returncode, done.stdout, done.stderr.count("\n")),
+                             (command, done.stderr))
+            self.assertTrue(done.stderr.startswith(f"hub.pyz {command}: "), done.stderr)
+
+
+def _two(text: str, *names: str) -> tuple[Any, ...]:
+    value = json.loads(text)
+    return tuple(value[name] for name in names)
+
+
+if __name__ == "__main__":
+    unittest.main()
