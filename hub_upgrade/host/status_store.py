@@ -59,10 +59,15 @@ def _shortened(operation: Operation) -> Operation:
 class StatusStore:
     """`hub-upgrade-status.json` and `history.jsonl`, written only under `state.lock`.
 
-    `write(path, data)` replaces a file durably; tests count or end it.
+    `write(path, data)` replaces a file durably; tests count or end it. `wire` looks at the file
+    no more often than every `recheck_s` seconds: under load that is most of what it costs.
     """
 
-    def __init__(self, home: Home, write: Write = files.write_durably) -> None:
+    def __init__(
+        self, home: Home, write: Write = files.write_durably, recheck_s: float = 0.0
+    ) -> None:
+        self._recheck_s = recheck_s
+        self._fresh_until = 0.0
         self._home = home
         self._path = home.status  # put together once: it is looked at for every request
         self._write = write
@@ -77,7 +82,10 @@ class StatusStore:
 
     def wire(self) -> bytes | None:
         """The record as JSON; the file is read only when it has changed. Never raises."""
-        self._refresh()
+        now = time.monotonic()
+        if now >= self._fresh_until:
+            self._refresh()
+            self._fresh_until = now + self._recheck_s
         return self._wire
 
     def claim(self, operation: Operation) -> Operation:
@@ -142,6 +150,7 @@ class StatusStore:
 
     def _replace(self, operation: Operation) -> None:
         self._signature = None
+        self._fresh_until = 0.0
         try:
             self._write(self._home.status, encode(to_wire(operation)) + b"\n")
         except OSError as error:

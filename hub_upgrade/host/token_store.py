@@ -47,8 +47,10 @@ class _Entry(NamedTuple):
 class TokenStore:
     """The tokens of one home: checked from memory as long as the file stays as it is."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, recheck_s: float = 0.0) -> None:
         self._home = home
+        self._recheck_s = recheck_s
+        self._fresh_until = 0.0
         self._path = home.tokens  # put together once: it is looked at for every request
         self._signature: tuple[int, ...] | None = None
         self._entries: tuple[_Entry, ...] = ()
@@ -119,6 +121,11 @@ class TokenStore:
         return count
 
     def _current(self) -> tuple[_Entry, ...]:
+        """The file's tokens; it is looked at no more often than every `recheck_s` seconds."""
+        now = time.monotonic()
+        if now < self._fresh_until:
+            return self._entries
+        self._fresh_until = now + self._recheck_s
         try:
             found = os.stat(self._path)
         except OSError:
@@ -139,6 +146,7 @@ class TokenStore:
 
     def _change(self, change: Callable[[list[Any]], list[Any]]) -> None:
         """Read, change and replace under `state.lock`; what this release cannot read is kept."""
+        self._fresh_until = 0.0
         try:
             files.make_directory(self._home.root)
             lock = take_state_lock(self._home)

@@ -27,6 +27,9 @@ from hub_upgrade.web.connections import Connections
 from hub_upgrade.web.hosts import Hosts, names
 from hub_upgrade.web.routes import Table, dispatch
 
+RECHECK_S = 0.002
+"""How old what a reading request sees may be: under load one look serves many."""
+
 
 class OpenOperation:
     """The operation that is open, if any, as the hub's loop sees it (`hub.main.Operations`)."""
@@ -94,8 +97,8 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     digest = files.sha256_file(program)
     running = Running(VERSION, release_of(home, program), digest)
     trouble = inherited.trouble or None
-    store: Store = MemoryStatusStore() if trouble else StatusStore(home)
-    tokens = TokenStore(home)
+    store: Store = MemoryStatusStore() if trouble else StatusStore(home, recheck_s=RECHECK_S)
+    tokens = TokenStore(home, RECHECK_S)
     serving = boot_store.read_serve(home) or {}
     start = helper_starter(home, program, LAUNCHER_PID)
 

@@ -277,6 +277,18 @@ def _parents() -> Iterator[tuple[int, int]]:
                     yield int(name), int(fields[1])
 
 
+def zombies_parents() -> list[int]:
+    """For every zombie there is, the parent that has not reaped it."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                fields = Path("/proc", name, "stat").read_text().rsplit(")", 1)[1].split()
+                if fields[0] == "Z":
+                    found.append(int(fields[1]))
+    return found
+
+
 def children_of(pid: int) -> list[int]:
     return [child for child, parent in _parents() if parent == pid]
 

@@ -21,6 +21,7 @@ from tests.e2e.harness import (
     children_of,
     environment,
     wait_for,
+    zombies_parents,
 )
 
 CLIENTS = 8
@@ -162,10 +163,8 @@ class ManyTest(RealCase):
             found[f"{name} descriptors"] = len(os.listdir(f"/proc/{pid}/fd"))
             found[f"{name} kB"] = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4
         found["processes"] = len(children_of(hub.launcher_pid)) + len(children_of(hub.hub_pid()))
-        stat = [Path(f"/proc/{p}/stat").read_text() for p in os.listdir("/proc") if p.isdigit()]
         mine = (hub.launcher_pid, hub.hub_pid())
-        zombies = [s for s in stat if s.rsplit(")", 1)[1].split()[0] == "Z"]
-        found["zombies"] = sum(int(s.rsplit(")", 1)[1].split()[1]) in mine for s in zombies)
+        found["zombies"] = sum(parent in mine for parent in zombies_parents())
         found["files"] = sum(len(files) for _, _, files in os.walk(self.home))
         return found
 
