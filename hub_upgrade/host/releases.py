@@ -35,6 +35,11 @@ def version_of(name: str) -> str | None:
     return version if dash and hexadecimal and is_version(version) else None
 
 
+def is_named(name: str, digest: str) -> bool:
+    """Whether a directory name is that of the release with this digest."""
+    return version_of(name) is not None and name.endswith("-" + digest[:DIGEST_DIGITS])
+
+
 def path_of(home: Home, name: str) -> str:
     """The file of a release."""
     return os.path.join(home.releases, name, FILE)

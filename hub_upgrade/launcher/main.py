@@ -249,12 +249,28 @@ class Launcher:
         if fields.get("RELOADING") == "1":
             self._reloading(child)
         if fields.get("ERRNO", "").isdigit():
-            self._deadlines.clear("handoff", "ready")
             why = fields.get("STATUS") or os.strerror(int(fields["ERRNO"][:6]))
-            self.feed(self._about_child("handoff-failed", why[:500]))
-            self._look_for_instance()
+            self._not_executed(why[:500])
         if fields.get("READY") == "1":
             self._ready(child)
+
+    def _not_executed(self, why: str) -> None:
+        """So it says; but it may be the trial that talks nonsense: see who answers."""
+        if self.mind.state in (boot.HANDING, boot.RELOADING):
+            self._look_for(lambda seen: self._who_is_left(seen, why))
+
+    def _who_is_left(self, seen: Seen, why: str) -> None:
+        self._look = None
+        if self.mind.state not in (boot.HANDING, boot.RELOADING):
+            return
+        release = seen.body.get("release")
+        if isinstance(release, str) and releases.is_named(self.mind.left, release):
+            self._deadlines.clear("handoff", "ready")
+            self.feed(self._about_child("handoff-failed", why))
+            self._look_for_instance()
+        elif release is None:  # no answer yet: the deadline of the handoff or of READY goes on
+            again = probation.LOOK_EVERY_S
+            self._deadlines.start("look", again, lambda: self._not_executed(why))
 
     def _reloading(self, child: Child) -> None:
         trial = self.mind.record.trial
@@ -297,10 +313,13 @@ class Launcher:
     # --- looking at it --------------------------------------------------------------------------
 
     def _look_now(self) -> None:
+        self._look_for(self._looked)
+
+    def _look_for(self, done: Callable[[Seen], None]) -> None:
         self._end_of_look()
         listener = self.place.listener
         address = reachable(listener.getsockname())
-        self._look = Look(self.loop, listener.family, address, self._looked)
+        self._look = Look(self.loop, listener.family, address, done)
 
     def _look_for_instance(self) -> None:
         self._probation = Probation(self.loop.now())
