@@ -1,4 +1,5 @@
-# Needs Python 3.9 or newer and make; only `lint` fetches anything (two tools, into .tools/).
+# Needs Python 3.9 or newer and make. Only `lint` (two tools, into .tools/), `crash` (strace) and
+# `image` (mmdebstrap, and Debian packages into a scratch directory) fetch anything.
 
 PYTHON ?= python3
 FULL ?=
@@ -8,7 +9,7 @@ TOOLS = .tools/$(RUFF)-$(MYPY)
 TYPED = hub_upgrade build_pyz.py tests $(wildcard bench)
 CRASH_LIMIT_S = $(if $(FULL),43200,1500)
 
-.PHONY: build run test test-all crash lint bench clean
+.PHONY: build run test test-all crash image lint bench clean
 
 build:
 	$(PYTHON) build_pyz.py
@@ -25,6 +26,11 @@ test-all:
 # Every step and every kind once; with FULL=1 the whole product of them.
 crash:
 	CRASH_TESTS=$(if $(FULL),full,cover) $(PYTHON) -m tests.run --crash --limit $(CRASH_LIMIT_S)
+
+# The file alone in an image of Debian's python3-minimal and libpython3-stdlib, as its process 1.
+image:
+	@command -v mmdebstrap >/dev/null || { apt-get -qq update && apt-get -qq -y install mmdebstrap; } >/dev/null
+	$(PYTHON) -m tests.image.minimal
 
 lint: $(TOOLS)
 	@passed=0; failed=0; \
