@@ -293,11 +293,11 @@ def _again(mind: Mind, _event: Event, world: World) -> tuple[Mind, list[Action]]
     return start_best(mind, world)
 
 
-def _alone(mind: Mind, _event: Event, world: World) -> tuple[Mind, list[Action]]:
+def _alone(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Action]]:
     """A trial ended as if asked to, and nobody asked us: try again, charged."""
     if mind.state != PUZZLED:
         return mind, []
-    return start_best(mind._replace(charged=False), world)
+    return start_best(mind._replace(charged=False), world, output=event.output)
 
 
 def _stop(mind: Mind, _event: Event, _world: World) -> tuple[Mind, list[Action]]:

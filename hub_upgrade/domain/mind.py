@@ -76,16 +76,19 @@ def may_tell(mind: Mind) -> bool:
 
 
 def start_best(
-    mind: Mind, world: World, *, without_trial: bool = False
+    mind: Mind, world: World, *, without_trial: bool = False, output: tuple[str, ...] = ()
 ) -> tuple[Mind, list[Action]]:
-    """Start the trial if it may be tried, else the best committed release."""
+    """Start the trial if it may be tried, else the best committed release.
+
+    `output` is what the trial printed at its last end, should it be over now.
+    """
     actions: list[Action] = []
     trial = mind.record.trial
     mind = mind._replace(resting=False)
     if trial is not None and not without_trial:
         why = boot_choice.cannot_try(trial, world, mind.charged)
         if why:
-            mind, actions = reject(mind, why, (), world)
+            mind, actions = reject(mind, why, output, world)
         elif mind.charged:
             mind = mind._replace(
                 state=STARTING, running=trial.release, on_trial=True, was_ready=False

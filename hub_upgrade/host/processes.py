@@ -66,9 +66,9 @@ def describe_exit(status: int) -> str:
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:
-            return f"killed by {signal.Signals(number).name}"
+            return f"was killed by {signal.Signals(number).name}"
         except ValueError:
-            return f"killed by signal {number}"
+            return f"was killed by signal {number}"
     return f"exited with status {os.WEXITSTATUS(status)}"
 
 

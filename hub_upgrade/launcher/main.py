@@ -28,6 +28,7 @@ from hub_upgrade.settings import Settings, load, parse_serve_flags
 TICK_S = 1.0
 END_S = 2.0
 """How long a rejected release may take to leave before it is killed: connections wait meanwhile."""
+MOST_MESSAGES = 256
 PUZZLE_S = 2.0
 """How long after a trial's own SIGTERM ours may come, when one stop reaches both processes."""
 HANDOFF_GRACE_S = 5.0
@@ -83,6 +84,7 @@ class Launcher:
         self._watchdog = loop.now()
         self._to_tell = False
         self._stop_asked = float("-inf")
+        self._last_words: tuple[str, ...] = ()
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -234,9 +236,9 @@ class Launcher:
 
     def _notified(self) -> None:
         child = self.child
-        while child is not None and child is self.child:
-            message = child.receiver.receive()
-            if message is None:
+        for _ in range(MOST_MESSAGES):  # in bounded turns: talk without end holds up nobody
+            message = child.receiver.receive() if child is not None else None
+            if child is None or child is not self.child or message is None:
                 return
             pid, fields = message
             if pid in (0, child.pid):
@@ -247,12 +249,12 @@ class Launcher:
         if fields.get("STOPPING") == "1":
             child.stopping = True
         if fields.get("RELOADING") == "1":
-            self._reloading(child)
+            self._reloading()
         if fields.get("ERRNO", "").isdigit():
             why = fields.get("STATUS") or os.strerror(int(fields["ERRNO"][:6]))
             self._not_executed(why[:500])
         if fields.get("READY") == "1":
-            self._ready(child)
+            self._ready()
 
     def _not_executed(self, why: str) -> None:
         """So it says; but it may be the trial that talks nonsense: see who answers."""
@@ -272,19 +274,16 @@ class Launcher:
             again = probation.LOOK_EVERY_S
             self._deadlines.start("look", again, lambda: self._not_executed(why))
 
-    def _reloading(self, child: Child) -> None:
-        trial = self.mind.record.trial
-        if self.mind.state != boot.HANDING or trial is None:
+    def _reloading(self) -> None:
+        if self.mind.state != boot.HANDING:
             return
         self._deadlines.clear("handoff")
-        child.relay.drain()
-        child.relay.begin(*self._disk.trial_log(trial))
         self.feed(Event("reloading"))
         self._await_ready()
 
-    def _ready(self, child: Child) -> None:
+    def _ready(self) -> None:
         if self.mind.state == boot.HANDING:
-            self._reloading(child)  # its RELOADING=1 was lost
+            self._reloading()  # its RELOADING=1 was lost
         if self.mind.state not in (boot.STARTING, boot.RELOADING):
             return
         self._deadlines.clear("ready")
@@ -304,6 +303,7 @@ class Launcher:
         asked = child.stopping or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM)
         event = self._about_child("exited", processes.describe_exit(status), asked)
         self.exit_code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
+        self._last_words = event.output
         self._end_of_look()
         self._deadlines.clear("ready", "handoff", "end", "not-stopped", "calm")
         child.close()
@@ -367,9 +367,14 @@ class Launcher:
         self.feed(Event("uncharged", why) if why else Event("charged", action.text))
 
     def _tell(self, _action: Action) -> None:
-        if self.child is None:
+        """From here on all output is taken for the trial's: one that dies at once may have
+        printed all of it before we read its RELOADING=1."""
+        trial = self.mind.record.trial
+        if self.child is None or trial is None:
             return
         self._end_of_look()
+        self.child.relay.drain()
+        self.child.relay.begin(*self._disk.trial_log(trial))
         limit = self.settings.drain_s + HANDOFF_GRACE_S
         text = f"the hub did not hand over within {limit:g} s"
         self._deadlines.start("handoff", limit, lambda: self.feed(Event("not-handed", text)))
@@ -401,7 +406,8 @@ class Launcher:
         self._deadlines.start("again", delay, lambda: self.feed(Event("again")))
 
     def _puzzle(self, _action: Action) -> None:
-        self._deadlines.start("puzzle", PUZZLE_S, lambda: self.feed(Event("alone")))
+        event = Event("alone", output=self._last_words)
+        self._deadlines.start("puzzle", PUZZLE_S, lambda: self.feed(event))
 
     def _log(self, action: Action) -> None:
         say(action.text)

@@ -18,6 +18,8 @@ LAST_WORDS = 500
 MAX_ANSWER = 64 * 1024
 REQUEST = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 BACKLOG = 16
+GONE_S = 1.0
+GONE_POLL_S = 0.01
 
 Seen = tuple[int, Mapping[str, Any], str]
 
@@ -111,6 +113,19 @@ class Candidate:
         except (ProcessLookupError, PermissionError):
             pass  # before its setsid there is no such group yet
 
+    def _wait_for_group(self) -> None:
+        """What was killed with it holds on to its release until it is gone: for at most GONE_S.
+
+        The number is nobody else's as long as any of the group is there.
+        """
+        deadline = time.monotonic() + GONE_S
+        while time.monotonic() < deadline:
+            try:
+                os.killpg(self.pid, 0)
+            except (ProcessLookupError, PermissionError):
+                return
+            time.sleep(GONE_POLL_S)
+
     def look(self, timeout_s: float) -> Seen:
         """One request to its `/health`; a status of 0 says that there was no answer, and why."""
         deadline = time.monotonic() + timeout_s
@@ -157,6 +172,7 @@ class Candidate:
             self._kill_group()
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
+        self._wait_for_group()
         if self._output >= 0:
             os.close(self._output)
         os.close(self._stdin)
