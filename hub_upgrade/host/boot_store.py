@@ -29,13 +29,15 @@ def read_boot(home: Home) -> BootRecord | None:
 
 
 def write_boot(home: Home, record: BootRecord) -> None:
-    """Replace the record durably; the launcher alone calls this. Raises OSError.
-
-    Something that cannot be replaced by a file (a directory) is moved aside first.
-    """
-    if os.path.isdir(home.boot_json) and not os.path.islink(home.boot_json):
-        files.move_aside(home.boot_json)
+    """Replace the record durably; the launcher alone calls this. Raises OSError."""
+    _make_way(home.boot_json)
     files.write_json(home.boot_json, boot_to_wire(record))
+
+
+def _make_way(path: str) -> None:
+    """What cannot be replaced by a file (a directory) is moved aside; raises OSError."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        files.move_aside(path)
 
 
 def read_next(home: Home) -> Next | None:
@@ -69,4 +71,5 @@ def read_serve(home: Home) -> dict[str, Any] | None:
 
 def write_serve(home: Home, value: dict[str, Any]) -> None:
     """Say who serves; raises OSError."""
+    _make_way(home.serve_json)
     files.write_json(home.serve_json, value)

@@ -144,24 +144,39 @@ def _list(directory: str) -> list[str]:
 
 def mark_good(home: Home, name: str, digest: str) -> None:
     """Publish that a release was proven; raises OSError."""
-    files.write_durably(os.path.join(home.releases, name, GOOD), digest.encode() + b"\n")
+    _mark(home, os.path.join(home.releases, name, GOOD), digest)
 
 
 def unmark(home: Home, name: str) -> None:
     """Take the `good` marker away; raises OSError."""
     if os.path.isdir(os.path.join(home.releases, name)):
-        files.remove_durably(os.path.join(home.releases, name, GOOD))
+        path = os.path.join(home.releases, name, GOOD)
+        _make_way(home, path)
+        files.remove_durably(path)
 
 
 def mark_bad(home: Home, name: str, digest: str) -> None:
     """Put a `.bad` mark beside a release; raises OSError."""
     if _read_marker(os.path.join(home.releases, name + BAD)) != digest:
-        files.write_durably(os.path.join(home.releases, name + BAD), digest.encode() + b"\n")
+        _mark(home, os.path.join(home.releases, name + BAD), digest)
+
+
+def _mark(home: Home, path: str, digest: str) -> None:
+    _make_way(home, path)
+    files.write_durably(path, digest.encode() + b"\n")
+
+
+def _make_way(home: Home, path: str) -> None:
+    """A directory where a marker belongs can be neither replaced nor unlinked: pruning takes it."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        os.rename(path, os.path.join(home.releases, STAGING + os.urandom(6).hex()))
 
 
 def unmark_bad(home: Home, name: str) -> None:
     """Take the `.bad` mark away; raises OSError."""
-    files.remove_durably(os.path.join(home.releases, name + BAD))
+    path = os.path.join(home.releases, name + BAD)
+    _make_way(home, path)
+    files.remove_durably(path)
 
 
 def hold(path: str) -> Lock | None:

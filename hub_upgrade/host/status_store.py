@@ -176,7 +176,7 @@ class StatusStore:
             return
         lines.append(encode(to_wire(_shortened(operation))))
         try:
-            if os.path.isdir(self._home.history):
+            if unreadable_history(self._home):
                 files.move_aside(self._home.history)
             self._write(self._home.history, b"\n".join(lines[-HISTORY_LIMIT:]) + b"\n")
         except OSError:
@@ -219,6 +219,28 @@ class StatusStore:
             yield
         finally:
             lock.release()
+
+
+def unreadable_record(home: Home) -> str:
+    """Why what lies in the slot is no record, or nothing."""
+    try:
+        raw = files.read_json(home.status)
+    except Unreadable as error:
+        return str(error)
+    none = raw is not None and from_wire(raw) is None
+    return f"{home.status} is not the record of an operation" if none else ""
+
+
+def unreadable_history(home: Home) -> str:
+    """Why the history cannot be read, or nothing; single lines that cannot be are passed over."""
+    try:
+        files.read_regular(home.history, HISTORY_BYTES)
+    except Unreadable as error:
+        return str(error)
+    except OSError as error:
+        if os.path.lexists(home.history):
+            return f"{home.history} cannot be read: {error.strerror}"
+    return ""
 
 
 def take_state_lock(home: Home) -> Lock:

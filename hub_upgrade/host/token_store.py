@@ -120,6 +120,14 @@ class TokenStore:
         self._change(without)
         return count
 
+    def unreadable(self) -> str:
+        """Why what lies there are no tokens, or nothing."""
+        try:
+            _read(self._home)
+        except Unreadable as error:
+            return str(error)
+        return ""
+
     def _current(self) -> tuple[_Entry, ...]:
         """The file's tokens; it is looked at no more often than every `recheck_s` seconds."""
         now = time.monotonic()

@@ -53,24 +53,48 @@ def take_home(settings: Settings) -> tuple[Lock | None, str]:
     try:
         files.make_directory(home.root)
         files.make_directory(home.releases)
-        files.make_directory(home.logs)
         lock = _wait_for_lock(settings)
     except OSError as error:
         return None, _trouble(home, error)
+    _tidy(home)
     return lock, ""
+
+
+def _tidy(home: Home) -> None:
+    """Make room for what must be there, as far as one can without harm.
+
+    What is no file can be locked by nobody, so no process has it for its lock: to move it aside
+    gives no second owner, and only the holder of `serve.lock` does.
+    """
+    for path in (home.operation_lock, home.state_lock):
+        try:
+            if not os.path.lexists(path):
+                continue
+            if os.path.islink(path) or not os.path.isfile(path):
+                say(f"{path} is no file that can be locked; it is now {files.move_aside(path)}")
+            elif not os.access(path, os.R_OK | os.W_OK):
+                os.chmod(path, 0o600)
+                say(f"{path} could not be opened; its mode is 0600 again")
+        except OSError as error:
+            say(f"{path} cannot be used: {error.strerror}")
+    try:
+        files.make_directory(home.logs)
+    except OSError as error:
+        say(f"no logs are kept: {home.logs}: {error.strerror}")
 
 
 def _trouble(home: Home, error: OSError) -> str:
     what = error.strerror or str(error)
+    path = error.filename if isinstance(error.filename, str) else home.root
     if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
         return f"{home.root} cannot be locked ({what}); use a local file system"
     try:
         owner = os.stat(home.root).st_uid
     except OSError:
-        return f"{home.root} cannot be used ({what})"
+        return f"{path} cannot be used ({what})"
     user = os.geteuid()
     mend = f"; mend it with: chown -R {user} {home.root}" if owner != user else ""
-    return f"{home.root} cannot be written ({what}; its owner is {owner}, we are {user}){mend}"
+    return f"{path} cannot be written ({what}; its owner is {owner}, we are {user}){mend}"
 
 
 def _wait_for_lock(settings: Settings) -> Lock:

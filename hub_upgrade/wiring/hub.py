@@ -12,7 +12,12 @@ from hub_upgrade.errors import HubError
 from hub_upgrade.host import boot_store, files, processes, releases
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.loop import Loop
-from hub_upgrade.host.status_store import MemoryStatusStore, StatusStore
+from hub_upgrade.host.status_store import (
+    MemoryStatusStore,
+    StatusStore,
+    unreadable_history,
+    unreadable_record,
+)
 from hub_upgrade.host.token_store import TokenStore
 from hub_upgrade.hub.inherited import Inherited, take
 from hub_upgrade.hub.main import Hub
@@ -141,7 +146,16 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         loop, inherited.listener, lambda request: dispatch(table, request, app)
     )
     hub = Hub(loop, settings, inherited, connections, operations, digest)
+    if inherited.handoff_fd < 0:
+        loop.call_later(0, lambda: tell_passed_over(home, tokens))
     return hub
+
+
+def tell_passed_over(home: Home, tokens: TokenStore) -> None:
+    """Say once, after the start, what lies in home and cannot be read."""
+    for why in (unreadable_record(home), unreadable_history(home), tokens.unreadable()):
+        if why:
+            print(f"hub: passed over: {why}", file=sys.stderr, flush=True)
 
 
 def main(argv: list[str]) -> int:
