@@ -1,7 +1,8 @@
 """Build one reproducible `hub.pyz`: `python3 build_pyz.py [--output FILE] [--version X]`.
 
 The archive holds the source, its prose (comments, docstrings) left out line for line so that
-tracebacks still point to the right place, and beside it the code compiled by the interpreter that builds
+tracebacks still point to the right place, and beside it the code of what must start fast,
+compiled by the interpreter that builds
 (unchecked-hash .pyc: only its own minor version of Python takes them up, and starts three times
 faster; every other passes over them). The same sources give the same bytes, in every directory
 and at every time.
@@ -134,10 +135,11 @@ def without_prose(source: bytes) -> bytes:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip()
     for node in ast.walk(tree):
-        for body in (getattr(node, name, None) for name in ("body", "orelse", "finalbody")):
-            for statement in body if isinstance(body, list) else ():
-                if _is_prose(statement):
-                    _blank(lines, statement, alone=len(body) == 1 and node is not tree)
+        for name in ("body", "orelse", "finalbody"):
+            found = getattr(node, name, None)
+            body: list[ast.stmt] = found if isinstance(found, list) else []
+            for statement in filter(_is_prose, body):
+                _blank(lines, statement, alone=len(body) == 1 and node is not tree)
     return "\n".join(lines).encode("utf-8") + b"\n"
 
 

@@ -16,8 +16,8 @@ def requests_per_second() -> int:
     with scene() as made:
         made.hub.start()
         made.hub.finished(made.hub.upgrade())
-        argv = [sys.executable, throughput.__file__, "--url", made.hub.url, "--token", made.hub.token()]
-        return subprocess.run(argv, check=False).returncode
+        argv = [sys.executable, throughput.__file__, "--url", made.hub.url]
+        return subprocess.run([*argv, "--token", made.hub.token()], check=False).returncode
 
 
 def main() -> int:

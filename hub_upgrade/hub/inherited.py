@@ -52,7 +52,7 @@ def _number(text: str) -> int:
 
 
 def take(environ: MutableMapping[str, str]) -> Inherited:
-    """Take the launcher's variables out of the environment; raises UsageError without a launcher."""
+    """Take the launcher's variables out of the environment; raises UsageError without one."""
     found = {name: environ.pop(name, "") for name in OURS}
     count = _number(found["LISTEN_FDS"])
     if _number(found["LISTEN_PID"]) != os.getpid() or not 1 <= count <= MOST_FDS:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Callable, Protocol
+from typing import Protocol
 
 from hub_upgrade.domain.boot_record import BootRecord
 from hub_upgrade.host import boot_store, notify
 from hub_upgrade.host.files import Unreadable
-from hub_upgrade.host.loop import HANGUP, READ, Loop
+from hub_upgrade.host.loop import READ, Loop
 from hub_upgrade.hub import handoff
 from hub_upgrade.hub.handover import Handover
 from hub_upgrade.hub.inherited import Inherited

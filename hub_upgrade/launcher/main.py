@@ -126,7 +126,8 @@ class Launcher:
             for action in actions:
                 _VERBS[action.verb](self, action)
             self._queue.pop(0)
-        if self.proving and not self._pending() and self.mind.state not in (boot.STOPPING, boot.GONE):
+        over = self.mind.state in (boot.STOPPING, boot.GONE)
+        if self.proving and not over and not self._pending():
             self.feed(Event("stop"))
 
     def _pending(self) -> bool:
@@ -221,10 +222,11 @@ class Launcher:
 
     def _await_ready(self) -> None:
         limit = self.settings.ready_timeout_s
+        text = f"it was not ready within {limit:g} s"
         self._deadlines.start(
             "ready",
             limit,
-            lambda: self.feed(self._about_child("not-ready", f"it was not ready within {limit:g} s")),
+            lambda: self.feed(self._about_child("not-ready", text)),
         )
 
     def _about_child(self, kind: str, text: str, asked: bool = False) -> Event:

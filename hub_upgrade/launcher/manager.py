@@ -1,4 +1,4 @@
-"""The service manager above the launcher, if there is one (sd_notify(3), sd_watchdog_enabled(3))."""
+"""The service manager above the launcher, if any (sd_notify(3), sd_watchdog_enabled(3))."""
 
 from __future__ import annotations
 

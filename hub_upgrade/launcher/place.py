@@ -20,11 +20,14 @@ from hub_upgrade.version import VERSION
 LOCK_WAIT_S = 15.0
 LOCK_POLL_S = 0.05
 BACKLOG = 512
+MOST_FACTORY_BYTES = 64 * 1024 * 1024
+PRIVATE = "hub-factory-"
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 class Place(NamedTuple):
-    """What a launcher needs before it can decide anything. `trouble` says why home is no use."""
+    """What a launcher needs before it can decide anything. `trouble` says why home is no use;
+    `spare` is a descriptor of the factory's code, for when its copy is damaged."""
 
     home: Home
     lock: Lock | None
@@ -33,6 +36,7 @@ class Place(NamedTuple):
     factory: Release
     factory_path: str
     original: str
+    spare: int
 
 
 class StoppedEarly(Exception):  # noqa: N818 - a request that was granted, not an error
@@ -178,35 +182,93 @@ def own_file() -> str:
     return path
 
 
-def keep_factory(home: Home, usable: bool, original: str) -> tuple[Release, str]:
-    """The factory's own copy and where it lies: in home, else in a private place, else itself.
+def keep_factory(home: Home, usable: bool, original: str) -> tuple[Release, str, int]:
+    """The factory's own copy, where it lies (in home, else in a private place, else itself), and
+    a spare of it.
 
     The installed file may be replaced while we run, so it is not what runs. Raises HostError.
     """
     try:
-        data = files.read_regular(original, 64 * 1024 * 1024)
+        data = files.read_regular(original, MOST_FACTORY_BYTES)
     except (OSError, files.Unreadable) as error:
         raise HostError(f"{original} cannot be read: {error}") from error
     digest = files.sha256(data)
     name = releases.name_of(VERSION, digest)
     factory = Release(name=name, version=VERSION, digest=digest)
+    path = _copy(home, usable, factory, data)
+    if not path:
+        say(f"no copy of {original} anywhere: do not replace it while this runs")
+    return factory, path or original, _spare(original, data)
+
+
+def _copy(home: Home, usable: bool, factory: Release, data: bytes) -> str:
+    """A whole copy, made if need be; nothing where none can be made."""
     if usable:
         try:
-            releases.add(home, VERSION, data)
-            return factory, releases.path_of(home, name)
+            releases.add(home, factory.version, data)
+            return releases.path_of(home, factory.name)
         except OSError as error:
-            say(f"no copy of {original} in {home.releases}: {error.strerror}")
-    if releases.is_whole(home, name, digest):
-        return factory, releases.path_of(home, name)
-    private = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"hub-{os.urandom(6).hex()}")  # noqa: S108
+            say(f"no copy of hub.pyz in {home.releases}: {error.strerror}")
+    if releases.is_whole(home, factory.name, factory.digest):
+        return releases.path_of(home, factory.name)
+    private = os.path.join(os.environ.get("TMPDIR", "/tmp"), PRIVATE + os.urandom(6).hex())  # noqa: S108
+    path = os.path.join(private, releases.FILE)
     try:
         os.mkdir(private, 0o700)
-        path = os.path.join(private, releases.FILE)
         files.write_new(path, data, 0o500)
-        return factory, path
     except OSError:
-        say(f"no copy of {original} anywhere: do not replace it while this runs")
-        return factory, original
+        _drop_private(path)
+        return ""
+    return path
+
+
+def _spare(original: str, data: bytes) -> int:
+    """The code once more, in memory that is nobody's file; else the file, which may be renamed
+    over. -1 for none."""
+    try:
+        if not hasattr(os, "memfd_create"):
+            return os.open(original, os.O_RDONLY | os.O_CLOEXEC)
+        spare = os.memfd_create("factory")
+        files.write_all(spare, data)
+    except OSError:
+        return -1
+    return spare
+
+
+def whole_factory(place: Place) -> str:
+    """The path of the factory's copy as it was, made again where it was lost or damaged."""
+    for path in (place.factory_path, place.original):
+        if _is_factory(path, place):
+            return path
+    if place.spare < 0:
+        return place.factory_path
+    data = os.pread(place.spare, MOST_FACTORY_BYTES, 0)
+    if files.sha256(data) != place.factory.digest:
+        return place.factory_path
+    return _copy(place.home, not place.trouble, place.factory, data) or place.factory_path
+
+
+def _is_factory(path: str, place: Place) -> bool:
+    try:
+        return files.sha256(files.read_regular(path, MOST_FACTORY_BYTES)) == place.factory.digest
+    except (OSError, files.Unreadable):
+        return False
+
+
+def leave(place: Place) -> None:
+    """Take away what was put outside of home."""
+    _drop_private(place.factory_path)
+
+
+def _drop_private(path: str) -> None:
+    directory = os.path.dirname(path)
+    if not os.path.basename(directory).startswith(PRIVATE):
+        return
+    for remove, name in ((os.unlink, path), (os.rmdir, directory)):
+        try:
+            remove(name)
+        except OSError:
+            pass
 
 
 def settle_in(settings: Settings, proving: bool) -> Place:
@@ -217,5 +279,5 @@ def settle_in(settings: Settings, proving: bool) -> Place:
         say(trouble)
     host, port = ("127.0.0.1", 0) if proving else (settings.host, settings.port)
     listener = listen(host, port)
-    factory, path = keep_factory(settings.home, not trouble, original)
-    return Place(settings.home, lock, trouble, listener, factory, path, original)
+    factory, path, spare = keep_factory(settings.home, not trouble, original)
+    return Place(settings.home, lock, trouble, listener, factory, path, original, spare)

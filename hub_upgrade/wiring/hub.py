@@ -138,7 +138,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         status_store=store,
         tokens=tokens,
         desk=desk,
-        missing=lambda: [],
+        missing=list,  # modules come later
     )
     hosts = Hosts(names(settings.allowed_hosts, os.environ))
     table = Table(ROUTES, bearer(tokens), hosts)

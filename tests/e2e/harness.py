@@ -65,7 +65,9 @@ def environment(**more: str) -> dict[str, str]:
     return kept
 
 
-def cli(program: str, *argv: str, timeout_s: float = WAIT_S, **env: str) -> subprocess.CompletedProcess[str]:
+def cli(
+    program: str, *argv: str, timeout_s: float = WAIT_S, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run one command of a hub.pyz to its end."""
     return subprocess.run(
         [sys.executable, program, *argv],
@@ -93,7 +95,14 @@ class Hub:
 
     # --- life ---
 
-    def start(self, *argv: str, prefix: tuple[str, ...] = (), ready: bool = True, port: int | None = None, **env: str) -> Hub:
+    def start(
+        self,
+        *argv: str,
+        prefix: tuple[str, ...] = (),
+        ready: bool = True,
+        port: int | None = None,
+        **env: str,
+    ) -> Hub:
         """Start `serve` and wait until it answers; `prefix` is a command to run it under."""
         words = [*prefix, sys.executable, self.program, "serve", "--config-dir", self.home]
         words += ["--port", str(self.port if port is None else port)]
@@ -117,8 +126,8 @@ class Hub:
 
     def output(self) -> str:
         """All that every start of this hub has printed on stderr."""
-        with contextlib.suppress(OSError), open(self.log, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        with contextlib.suppress(OSError):
+            return Path(self.log).read_text(encoding="utf-8", errors="replace")
         return ""
 
     @property
@@ -156,7 +165,12 @@ class Hub:
     # --- asking ---
 
     def request(
-        self, method: str, path: str, body: Any = None, token: str | None = None, timeout_s: float = WAIT_S
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        token: str | None = None,
+        timeout_s: float = WAIT_S,
     ) -> tuple[int, Any]:
         """One request on a connection of its own: the status and the JSON answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
@@ -184,7 +198,8 @@ class Hub:
     def token(self) -> str:
         """A token for everything, made by the command line once."""
         if not self._token:
-            made = cli(self.program, "token", "create", "--scope", "hub:admin", "--config-dir", self.home)
+            words = ("token", "create", "--scope", "hub:admin", "--config-dir", self.home)
+            made = cli(self.program, *words)
             if made.returncode:
                 raise AssertionError(made.stderr)
             self._token = made.stdout.strip()
@@ -312,7 +327,7 @@ def command_of(pid: int) -> list[str]:
 
 
 def running_on(home: str) -> list[int]:
-    """Every process that works on a home: hubs by their environment, helpers and launchers by argument."""
+    """Every process that works on a home: by its environment (hubs) or its arguments."""
     found = []
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
@@ -320,7 +335,8 @@ def running_on(home: str) -> list[int]:
         with contextlib.suppress(OSError):
             words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
             values = Path("/proc", name, "environ").read_bytes().split(b"\0")
-            if home.encode() in words or b"PARACHUTE_HOME=" + home.encode() in values:
-                if Path("/proc", name, "stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX":
-                    found.append(int(name))
+            state = Path("/proc", name, "stat").read_text().rsplit(")", 1)[1].split()[0]
+            ours = home.encode() in words or b"PARACHUTE_HOME=" + home.encode() in values
+            if ours and state not in "ZX":
+                found.append(int(name))
     return found

@@ -51,8 +51,11 @@ class Crowd:
         self._push_unread()
         self.slow = self._connect()
         self._body = json.dumps({"channel": "nonsense", "padding": "x" * 2000}).encode()
-        head = f"POST /api/hub/upgrade HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
-        self.slow.sendall(f"{head}Content-Length: {len(self._body)}\r\n\r\n".encode())
+        head = (
+            "POST /api/hub/upgrade HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Length: {len(self._body)}\r\n\r\n"
+        )
+        self.slow.sendall(head.encode())
         self._sent = 0
 
     def _connect(self) -> socket.socket:
@@ -117,7 +120,7 @@ class HandoffTest(RealCase):
                 assert clients.stdout is not None and clients.stdin is not None
                 clients.stdout.readline()
                 identity = operation()
-                wait_for(lambda: crowd.trickle() or self.ended(hub, identity), "the end")
+                wait_for(lambda: self.ended(hub, identity, crowd), "the end")
                 self.assertEqual(hub.finished(identity)["phase"], "succeeded", hub.record())
                 clients.stdin.close()
                 told = json.loads(clients.stdout.read())
@@ -129,7 +132,8 @@ class HandoffTest(RealCase):
         self.assertEqual(told["versions"], ["1.0.0", "1.1.0"], "the load did not span the handoff")
         return told, crowd
 
-    def ended(self, hub: Hub, identity: str) -> bool:
+    def ended(self, hub: Hub, identity: str, crowd: Crowd) -> bool:
+        crowd.trickle()
         record = hub.record()
         return record.get("operation_id") == identity and "finished_at" in record
 
@@ -179,10 +183,10 @@ class ManyTest(RealCase):
             self.assertEqual(hub.wait_healthy()["version"], f"1.0.{number}")
             self.assertEqual(hub.hub_pid(), process)
             if number == 3:  # from here on previous, current and the factory are all there
-                wait_for(lambda: not [p for p in children_of(process)], "the helper's end")
+                wait_for(lambda: not children_of(process), "the helper's end")
                 warm = self.measure(hub)
         assert warm is not None
-        wait_for(lambda: not [p for p in children_of(process)], "the helper's end")
+        wait_for(lambda: not children_of(process), "the helper's end")
         cold = self.measure(hub)
         for name in ("launcher descriptors", "hub descriptors", "processes", "zombies"):
             self.assertEqual(warm[name], cold[name], name)

@@ -23,7 +23,13 @@ PYTHON = "/usr/bin/python3"
 HOME = "/srv/home"
 MINIMAL = "python3-minimal,base-files"
 WHOLE = "python3-minimal,libpython3-stdlib,base-files"
-ORPHAN = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(0.2)\n"
+ORPHAN = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(0.2)
+"""
 FINISHED = ("succeeded", "failed", "redeploy-required")
 
 
@@ -57,7 +63,7 @@ class MinimalImage(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.directory, ignore_errors=True)
 
     def image(self, packages: str) -> str:
-        root = os.path.join(self.directory, packages.partition(",lib")[2] and "whole" or "minimal")
+        root = os.path.join(self.directory, "whole" if packages == WHOLE else "minimal")
         make_image(root, packages)
         os.makedirs(os.path.join(root, "srv"), exist_ok=True)
         shutil.copyfile(build("1.0.0"), os.path.join(root, "srv", "hub.pyz"))
@@ -116,14 +122,16 @@ class MinimalImage(unittest.TestCase):
     def inside(self, launcher: int, *argv: str) -> str:
         """Run the image's interpreter beside the launcher; what it printed."""
         done = subprocess.run(
-            [tool("nsenter"), f"--target={launcher}", "--mount", "--pid", "--root", "--wd", PYTHON, *argv],
+            [tool("nsenter"), f"--target={launcher}", "--mount", "--pid", "--root", "--wd",
+             PYTHON, *argv],
             capture_output=True, text=True, timeout=60, check=False, env={},
         )  # fmt: skip
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
     def get(self, path: str, method: str = "GET", token: str = "") -> tuple[int, dict[str, Any]]:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        with contextlib.closing(client) as connection:
             connection.request(method, path, headers={"Authorization": f"Bearer {token}"})
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
