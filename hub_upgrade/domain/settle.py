@@ -129,8 +129,9 @@ def _judged(
 
 def _runs_instead(verdict: Verdict, boot: BootRecord | None, running: Running | None) -> str:
     """The version that runs, or, while the rejected one still does, the one that will."""
-    if running is not None and running.digest != verdict.digest:
-        return running.version
+    if running is not None and verdict.digest != running.digest:
+        if verdict.release != running.release:  # a rejected one may be wrong about its digest
+            return running.version
     return _version(boot.current) if boot is not None and boot.current else ""
 
 
