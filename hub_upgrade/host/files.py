@@ -205,10 +205,14 @@ def write_json(path: str, value: Any) -> None:
 def read_regular(path: str, limit: int = MAX_JSON_BYTES) -> bytes:
     """The content of a regular file of at most `limit` bytes; raises OSError or Unreadable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
+        # Asked before fdopen, which refuses a directory and leaves its descriptor open.
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise Unreadable(path, "it is not a regular file")
-        data = file.read(limit + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > limit:
         raise Unreadable(path, f"it is larger than {limit} bytes")
     return data

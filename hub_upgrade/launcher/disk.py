@@ -12,7 +12,7 @@ from hub_upgrade.domain.boot_record import BootRecord, Next, Trial
 from hub_upgrade.host import boot_store, files, processes, releases
 from hub_upgrade.host.files import Lock, Unreadable
 from hub_upgrade.launcher.child import Child
-from hub_upgrade.launcher.place import Place, say, url_of
+from hub_upgrade.launcher.place import Place, drop_private, say, url_of, whole_factory
 from hub_upgrade.settings import Settings
 from hub_upgrade.version import LAUNCHER_PROTOCOL, VERSION
 
@@ -67,7 +67,7 @@ class Disk:
     def path(self, name: str) -> str:
         """The file of a release; the factory's may lie in a place of its own."""
         if name == self._place.factory.name:
-            return self._place.factory_path
+            return whole_factory(self._place)
         return releases.path_of(self._home, name)
 
     def next(self) -> Next | None:
@@ -212,6 +212,7 @@ class Disk:
 
     def leave(self) -> None:
         """Nobody serves here any more."""
+        drop_private(self._place.factory_path)
         if self._serve_json:
             try:
                 files.remove_durably(self._home.serve_json)
@@ -233,4 +234,5 @@ def _signature(path: str) -> tuple[int, ...] | None:
         found = os.lstat(path)
     except OSError:
         return ()
-    return (found.st_ino, found.st_size, found.st_mtime_ns)
+    # A file that nobody may read any more is as good as lost: hence the mode and the owner.
+    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode, found.st_uid)
