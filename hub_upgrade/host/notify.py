@@ -62,7 +62,10 @@ class Receiver:
         return self._socket.fileno()
 
     def receive(self) -> tuple[int, dict[str, str]] | None:
-        """The sender's PID (0 where the kernel does not say) and the fields; None for no more."""
+        """The sender's PID (0 where the kernel does not say) and the fields; None for no more.
+
+        Anybody may send: descriptors that come along are closed, or they would use up ours.
+        """
         try:
             data, ancillary, _flags, _address = self._socket.recvmsg(MAX_DATAGRAM, 256)
         except (BlockingIOError, InterruptedError):
@@ -71,7 +74,10 @@ class Receiver:
             return None
         pid = 0
         for level, kind, payload in ancillary:
-            if _LINUX and level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                for (descriptor,) in struct.iter_unpack("i", payload[: len(payload) // 4 * 4]):
+                    os.close(descriptor)
+            elif _LINUX and level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
                 pid = struct.unpack("3i", payload[:12])[0]
         return pid, parse(data)
 
