@@ -21,6 +21,9 @@ BAD = ".bad"
 STAGING = ".staging-"
 MOST_BAD_MARKS = 50
 DIGEST_DIGITS = 16
+NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
+"""What opening says where no release can be running from: nothing there, a link to itself, a
+socket."""
 
 
 def name_of(version: str, digest: str) -> str:
@@ -52,8 +55,12 @@ def _write_tree(directory: str, data: bytes) -> None:
 
 
 def _remove_tree(directory: str) -> None:
-    for entry in os.listdir(directory):
-        os.unlink(os.path.join(directory, entry))
+    for folder, below, entries in os.walk(directory, topdown=False):
+        for entry in entries:
+            os.unlink(os.path.join(folder, entry))
+        for entry in below:
+            path = os.path.join(folder, entry)
+            (os.unlink if os.path.islink(path) else os.rmdir)(path)
     os.rmdir(directory)
 
 
@@ -211,7 +218,7 @@ def prune(home: Home, keep: set[str]) -> list[str]:
     for name in _list(home.releases):
         full = os.path.join(home.releases, name)
         if name.startswith(STAGING) or (version_of(name) is not None and name not in keep):
-            if os.path.isdir(full) and not os.path.islink(full) and _remove_release(home, full):
+            if _remove_release(home, full):
                 gone.append(name)
         elif name.startswith(".") and name.endswith(".tmp") and os.path.isfile(full):
             try:
@@ -226,9 +233,8 @@ def prune(home: Home, keep: set[str]) -> list[str]:
 def sweep(home: Home) -> None:
     """Remove what a writer that died left half staged; the caller holds `operation.lock`."""
     for name in _list(home.releases):
-        full = os.path.join(home.releases, name)
-        if name.startswith(STAGING) and os.path.isdir(full) and not os.path.islink(full):
-            _remove_release(home, full)
+        if name.startswith(STAGING):
+            _remove_release(home, os.path.join(home.releases, name))
 
 
 def remove(home: Home, name: str) -> bool:
@@ -237,22 +243,27 @@ def remove(home: Home, name: str) -> bool:
 
 
 def _remove_release(home: Home, full: str) -> bool:
-    """Rename away and remove, unless a process holds the file's shared lock."""
+    """Rename away and remove, unless a process holds the file's shared lock.
+
+    Never what a link leads to, and whatever lies there in the file's place is not waited for.
+    """
+    if not os.path.isdir(full) or os.path.islink(full):
+        return False
     descriptor = -1
     try:
-        descriptor = os.open(os.path.join(full, FILE), os.O_RDONLY | os.O_CLOEXEC)
-        if not _flock(descriptor, shared=False):
-            return False
+        descriptor = os.open(os.path.join(full, FILE), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+        if error.errno not in NO_FILE:
             return False
     try:
+        if descriptor >= 0 and not _flock(descriptor, shared=False):
+            return False
         away = full
         if not os.path.basename(full).startswith(STAGING):
             away = os.path.join(home.releases, STAGING + os.urandom(6).hex())
             os.rename(full, away)
         _remove_tree(away)
-    except OSError:
+    except (OSError, RecursionError):
         return False
     finally:
         if descriptor >= 0:
