@@ -88,9 +88,14 @@ class TimersTest(LoopTest):
     def test_a_cancelled_timer_never_runs_even_when_its_neighbour_cancels_it(self) -> None:
         other = self.loop.call_later(0, self.note("cancelled"))
         other.cancel()
-        timers: list[Timer] = []
-        self.loop.call_later(0, lambda: timers[0].cancel())
-        timers.append(self.loop.call_later(0, self.note("cancelled by its neighbour")))
+        neighbours: list[Timer] = []
+
+        def cancel() -> None:
+            for timer in neighbours:
+                timer.cancel()
+
+        self.loop.call_later(0, cancel)
+        neighbours.append(self.loop.call_later(0, self.note("cancelled by its neighbour")))
         self.loop.call_later(0.001, self.note("the end"))
         self.assertEqual(self.until(1), ["the end"])
 
