@@ -22,6 +22,9 @@ LONGEST_TIME_S = 24 * 3600.0
 DEFAULT_TRIES = 3
 MOST_TRIES = 20
 KNOWN_KEYS = frozenset({*TIMES, "tries", "releases", "allowed_hosts"})
+ONLY_LOCAL = (
+    "until releases are signed, only a local directory owned by the same user is followed"
+)
 SERVE_VALUES = frozenset({"config-dir", "host", "port", "releases"})
 SERVE_SWITCHES = frozenset({"factory", "prove"})
 
@@ -71,7 +74,7 @@ def parse_serve_flags(argv: list[str]) -> dict[str, str]:
 
 
 def _port(text: str, origin: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) <= 65535):
         raise UsageError(f"{origin} must be a port from 0 to 65535, not {text[:100]!r}")
     return int(text)
 
@@ -109,8 +112,10 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
 
 def _from_here(releases: str | None) -> str | None:
     """The flag's directory as others find it: helper and hub work in another directory."""
-    if not releases or "://" in releases:
-        return releases
+    if not releases:
+        return None
+    if "://" in releases:
+        raise UsageError(f"--releases {releases[:200]}: {ONLY_LOCAL}")
     return os.path.abspath(os.path.expanduser(releases))
 
 
@@ -129,18 +134,20 @@ def read_config(home: Home) -> tuple[dict[str, Any], list[str]]:
             continue
         problem = _check(key, value)
         if problem:
-            problems.append(f"hub.json: {key} {problem}; the default is used")
+            held = "no release source" if key == "releases" else "the default"
+            problems.append(f"hub.json: {key} {problem}; {held} is used")
         else:
             values[key] = tuple(value) if key == "allowed_hosts" else value
+    both = "both defaults are used"
     for lesser, greater, margin in (
         ("drain_s", "stop_s", 2.0),
         ("probation_s", "probation_max_s", 0.0),
     ):
         if values[lesser] + margin > values[greater]:
             problems.append(
-                f"hub.json: {lesser} must be at least {margin:g} s below {greater}"
+                f"hub.json: {lesser} must be at least {margin:g} s below {greater}; {both}"
                 if margin
-                else f"hub.json: {lesser} must not be above {greater}"
+                else f"hub.json: {lesser} must not be above {greater}; {both}"
             )
             values[lesser], values[greater] = TIMES[lesser], TIMES[greater]
     return values, problems
@@ -155,8 +162,10 @@ def _check(key: str, value: Any) -> str | None:
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_TRIES:
             return f"must be a whole number from 1 to {MOST_TRIES}"
     elif key == "releases":
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or "\0" in value:
             return "must be the directory of a release repository"
+        if "://" in value:
+            return f"is {value[:200]!r}: {ONLY_LOCAL}"
     elif not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         return "must be a list of host names"
     return None
