@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 FORMAT = 1
 KINDS = ("upgrade", "rollback", "factory")
+LONGEST_NAME = 200
 
 
 class Trial(NamedTuple):
@@ -89,7 +90,14 @@ def _is_digest(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and "/" not in value and value[0] != "."
+    """Whether it can be part of a file's name, the longest mark beside it included."""
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME or value[0] == ".":
+        return False
+    return value.isascii() and value.isprintable() and "/" not in value
+
+
+def _name(value: Any) -> str | None:
+    return value if _is_name(value) else None
 
 
 def boot_to_wire(record: BootRecord) -> dict[str, Any]:
@@ -104,13 +112,12 @@ def boot_from_wire(raw: dict[str, Any]) -> BootRecord | None:
     """The record in a `boot.json`, or None if it is not one."""
     if raw.get("format") != FORMAT:
         return None
-    current, previous = raw.get("current"), raw.get("previous")
     rejected = raw.get("rejected")
     verdicts = raw.get("verdicts")
     read = [_verdict(item) for item in verdicts] if isinstance(verdicts, list) else []
     return BootRecord(
-        current=current if _is_name(current) else None,
-        previous=previous if _is_name(previous) else None,
+        current=_name(raw.get("current")),
+        previous=_name(raw.get("previous")),
         trial=_trial(raw.get("trial")),
         rejected=tuple(d for d in rejected if _is_digest(d)) if isinstance(rejected, list) else (),
         factory_seen=_text(raw.get("factory_seen")),
@@ -129,7 +136,7 @@ def _trial(raw: Any) -> Trial | None:
     return Trial(
         release=raw["release"],
         digest=raw["digest"],
-        operation_id=_text(raw.get("operation_id")),
+        operation_id=_name(raw.get("operation_id")),
         kind=kind if kind in KINDS else "upgrade",
         tries_left=tries if isinstance(tries, int) and 0 <= tries <= 100 else 0,
     )
@@ -141,7 +148,7 @@ def _verdict(raw: Any) -> Verdict | None:
     output = raw.get("output")
     lines = output if isinstance(output, list) else []
     return Verdict(
-        operation_id=_text(raw.get("operation_id")),
+        operation_id=_name(raw.get("operation_id")),
         verdict=raw["verdict"],
         release=_text(raw.get("release")) or "",
         digest=_text(raw.get("digest")) or "",
@@ -158,7 +165,7 @@ def next_to_wire(nxt: Next) -> dict[str, Any]:
 
 def next_from_wire(raw: dict[str, Any]) -> Next | None:
     """What a `next.json` names, or None if it does not name a release."""
-    operation_id = _text(raw.get("operation_id"))
+    operation_id = _name(raw.get("operation_id"))
     if raw.get("format") != FORMAT or operation_id is None:
         return None
     if not _is_name(raw.get("release")) or not _is_digest(raw.get("digest")):
