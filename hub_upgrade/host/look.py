@@ -107,7 +107,8 @@ def understand(data: bytes) -> Seen:
     words = head.split(b"\r\n", 1)[0].split(b" ", 2)
     if not data:
         return Seen(0, {}, "connection closed without an answer")
-    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+    sound = len(words) > 1 and words[0].startswith(b"HTTP/1.") and words[1].isdigit()
+    if not sound or len(words[1]) != 3:  # int() refuses thousands of digits
         return Seen(1, {}, "an answer that is not HTTP")
     try:
         value = json.loads(body.decode("utf-8"))

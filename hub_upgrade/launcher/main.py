@@ -252,7 +252,7 @@ class Launcher:
             child.stopping = True
         if fields.get("RELOADING") == "1":
             self._reloading()
-        if fields.get("ERRNO", "").isdigit():
+        if fields.get("ERRNO", "").isdecimal():
             why = fields.get("STATUS") or os.strerror(int(fields["ERRNO"][:6]))
             self._not_executed(why[:500])
         if fields.get("READY") == "1":

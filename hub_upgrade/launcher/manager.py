@@ -22,7 +22,7 @@ class Manager:
         self._said: set[str] = set()
         microseconds = os.environ.get("WATCHDOG_USEC", "")
         ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        if self._address and ours and microseconds.isdigit() and int(microseconds) > 0:
+        if self._address and ours and microseconds.isdecimal() and int(microseconds) > 0:
             self._every_s = int(microseconds) / 2e6
             self._watchdog()
 
