@@ -113,29 +113,39 @@ class Child:
         env: Mapping[str, str],
         on_exit: Callable[[int], None],
     ) -> None:
+        """Start it; raises OSError, with nothing left open."""
         self._loop = loop
         self.receiver = notify.Receiver()
-        alive_read, self._alive_write = os.pipe()
-        output_read, output_write = os.pipe()
-        fds = {0: alive_read, 1: output_write, 2: output_write, 3: listener.fileno()}
-        names = "http"
-        if lock_fd >= 0:
-            fds[4] = lock_fd
-            names = "http:serve.lock"
-        environment = {k: v for k, v in os.environ.items() if k not in NEVER_INHERITED}
-        environment.update(env)
-        environment["LISTEN_FDS"] = str(len(fds) - 3)
-        environment["LISTEN_FDNAMES"] = names
-        environment["NOTIFY_SOCKET"] = self.receiver.address
-        self.pid = processes.spawn(
-            interpreter.command(path, "run"), environment, fds, listen_pid=True, unblock=False
-        )
+        ends: list[int] = []
+        try:
+            ends += os.pipe()
+            ends += os.pipe()
+            alive_read, self._alive_write, output_read, output_write = ends
+            fds = {0: alive_read, 1: output_write, 2: output_write, 3: listener.fileno()}
+            if lock_fd >= 0:
+                fds[4] = lock_fd
+            argv = interpreter.command(path, "run")
+            environment = self._environment(env, lock_fd >= 0)
+            self.pid = processes.spawn(argv, environment, fds, listen_pid=True, unblock=False)
+        except OSError:
+            for end in ends:
+                os.close(end)
+            self.receiver.close()
+            raise
         os.close(alive_read)
         os.close(output_write)
         self.start_time = processes.start_time(self.pid)
         self.relay = Relay(loop, output_read)
         self.stopping = False
         loop.on_exit(self.pid, on_exit)
+
+    def _environment(self, env: Mapping[str, str], locked: bool) -> dict[str, str]:
+        environment = {k: v for k, v in os.environ.items() if k not in NEVER_INHERITED}
+        environment.update(env)
+        environment["LISTEN_FDS"] = "2" if locked else "1"
+        environment["LISTEN_FDNAMES"] = "http:serve.lock" if locked else "http"
+        environment["NOTIFY_SOCKET"] = self.receiver.address
+        return environment
 
     def signal(self, number: int) -> None:
         """Signal it; it is our own unreaped child, so the PID is its own."""
