@@ -184,7 +184,10 @@ class Disk:
         paths = [os.path.join(self._home.logs, name) for name in logs]
         paths.sort(key=lambda path: os.lstat(path).st_mtime_ns, reverse=True)
         for path in paths[MOST_TRIAL_LOGS - 1 :]:
-            os.unlink(path)
+            try:
+                os.unlink(path)
+            except OSError:
+                pass  # a directory, say: no reason to keep no log of this trial
 
     def serving(self, child: Child, instance: str) -> None:
         """Say in `serve.json` who serves; best effort, for people and the command line."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import socket
 import sys
@@ -20,6 +21,8 @@ from hub_upgrade.version import VERSION
 LOCK_WAIT_S = 15.0
 LOCK_POLL_S = 0.05
 BACKLOG = 512
+LONGEST_LINE = 1000
+"""Characters; in bytes below PIPE_BUF, which a pipe that polls as writable takes (pipe(7))."""
 MOST_FACTORY_BYTES = 64 * 1024 * 1024
 PRIVATE = "hub-factory-"
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -44,9 +47,13 @@ class StoppedEarly(Exception):  # noqa: N818 - a request that was granted, not a
 
 
 def say(text: str) -> None:
-    """One line on stderr; a full or closed one is no reason to stop."""
+    """One line on stderr; a full or closed one is no reason to stop, or to wait."""
+    poller = select.poll()
+    poller.register(2, select.POLLOUT)
+    line = f"launcher: {text}"[:LONGEST_LINE] + "\n"
     try:
-        os.write(2, f"launcher: {text}\n".encode("utf-8", "replace"))
+        if poller.poll(0):
+            os.write(2, line.encode("utf-8", "replace"))
     except OSError:
         pass
 
@@ -217,7 +224,7 @@ def _copy(home: Home, usable: bool, factory: Release, data: bytes) -> str:
         os.mkdir(private, 0o700)
         files.write_new(path, data, 0o500)
     except OSError:
-        _drop_private(path)
+        drop_private(path)
         return ""
     return path
 
@@ -236,31 +243,34 @@ def _spare(original: str, data: bytes) -> int:
 
 
 def whole_factory(place: Place) -> str:
-    """The path of the factory's copy as it was, made again where it was lost or damaged."""
-    for path in (place.factory_path, place.original):
-        if _is_factory(path, place):
-            return path
-    if place.spare < 0:
+    """The path of the factory's copy, made again where it was lost or damaged meanwhile."""
+    if _code_at(place.factory_path, place):
         return place.factory_path
-    data = os.pread(place.spare, MOST_FACTORY_BYTES, 0)
-    if files.sha256(data) != place.factory.digest:
-        return place.factory_path
-    return _copy(place.home, not place.trouble, place.factory, data) or place.factory_path
+    data = _spare_code(place) or _code_at(place.original, place)
+    say(f"the copy of {place.original} is missing or damaged; it is made again")
+    made = _copy(place.home, not place.trouble, place.factory, data) if data else ""
+    return made or (place.original if _code_at(place.original, place) else place.factory_path)
 
 
-def _is_factory(path: str, place: Place) -> bool:
+def _spare_code(place: Place) -> bytes:
     try:
-        return files.sha256(files.read_regular(path, MOST_FACTORY_BYTES)) == place.factory.digest
+        data = os.pread(place.spare, MOST_FACTORY_BYTES, 0)
+    except OSError:
+        return b""
+    return data if files.sha256(data) == place.factory.digest else b""
+
+
+def _code_at(path: str, place: Place) -> bytes:
+    """What lies there, if it is the factory's code; else nothing."""
+    try:
+        data = files.read_regular(path, MOST_FACTORY_BYTES)
     except (OSError, files.Unreadable):
-        return False
+        return b""
+    return data if files.sha256(data) == place.factory.digest else b""
 
 
-def leave(place: Place) -> None:
-    """Take away what was put outside of home."""
-    _drop_private(place.factory_path)
-
-
-def _drop_private(path: str) -> None:
+def drop_private(path: str) -> None:
+    """Take away a copy that was put outside of home."""
     directory = os.path.dirname(path)
     if not os.path.basename(directory).startswith(PRIVATE):
         return
