@@ -52,7 +52,10 @@ def _nameless_file() -> int:
 def get(descriptor: int) -> Record:
     """Read what the image before left, and close it; raises ValueError for what is not a record."""
     with os.fdopen(descriptor, "rb") as file:
-        wire = json.loads(file.read(MOST_RECORD_BYTES))
+        try:
+            wire = json.loads(file.read(MOST_RECORD_BYTES))
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
     if not isinstance(wire, dict) or wire.get("format") not in HANDOFF_FORMATS:
         raise ValueError("it is not a handoff record of a version that is known here")
     connections, children = wire.get("connections"), wire.get("children")

@@ -60,8 +60,12 @@ def take(environ: MutableMapping[str, str]) -> Inherited:
     names = found["LISTEN_FDNAMES"].split(":")
     lock_fd = FIRST_FD + names.index("serve.lock") if "serve.lock" in names[:count] else -1
     where = names.index("http") if "http" in names[:count] else 0
+    try:
+        listener = socket.socket(fileno=FIRST_FD + where)
+    except OSError as error:
+        raise UsageError("run was given no listening socket; use: hub.pyz serve") from error
     inherited = Inherited(
-        listener=socket.socket(fileno=FIRST_FD + where),
+        listener=listener,
         lock_fd=lock_fd,
         notify_address=found["NOTIFY_SOCKET"],
         handoff_fd=_number(found[HANDOFF]),

@@ -35,7 +35,7 @@ class Deadlines:
         self.clear(*list(self._timers))
 
     def shift(self, gap_s: float) -> None:
-        """Give every deadline `gap_s` more seconds, counted from now for those that are over."""
+        """Give every deadline `gap_s` more seconds; what is over even so is due at once."""
         now = self._loop.now()
         for name, (timer, callback) in list(self._timers.items()):
             self.start(name, max(0.0, timer.when + gap_s - now), callback)
