@@ -171,6 +171,9 @@ def listen(host: str, port: int) -> socket.socket:
                 f"port {port} on {host} is taken by another program; choose another with --port"
             ) from error
         raise HostError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    except (TypeError, ValueError) as error:  # what is no name at all: nothing asks a resolver
+        listener.close()
+        raise HostError(f"cannot listen on {host[:100]!r}: it is not the name of a host") from error
     listener.setblocking(False)
     return listener
 
