@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import os
+import time
+import unittest
+from unittest import mock
+
+from hub_upgrade.host.loop import Loop
+from hub_upgrade.host.notify import Receiver
+from hub_upgrade.launcher.manager import Manager
+
+
+class ManagerTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.receiver = Receiver()
+        self.addCleanup(self.receiver.close)
+        self.loop = Loop()
+        self.addCleanup(self.loop.close)
+
+    def manager(self, **variables: str) -> Manager:
+        environ = {"NOTIFY_SOCKET": self.receiver.address, **variables}
+        with mock.patch.dict(os.environ, environ, clear=True):
+            return Manager(self.loop)
+
+    def heard(self) -> list[dict[str, str]]:
+        said: list[dict[str, str]] = []
+        while True:
+            message = self.receiver.receive()
+            if message is None:
+                return said
+            said.append(message[1])
+
+    def test_ready_and_stopping_are_told_once_each(self) -> None:
+        manager = self.manager()
+        for _ in range(2):
+            manager.ready()
+            manager.stopping()
+        self.assertEqual(self.heard(), [{"READY": "1"}, {"STOPPING": "1"}])
+
+    def test_more_time_is_asked_for_until_it_is_ready(self) -> None:
+        manager = self.manager()
+        manager.more_time()
+        manager.more_time()
+        self.assertEqual(self.heard(), [{"EXTEND_TIMEOUT_USEC": "60000000"}] * 2)
+        manager.ready()
+        manager.more_time()
+        self.assertEqual(self.heard(), [{"READY": "1"}])
+
+    def test_its_watchdog_is_answered_twice_as_often_as_it_asks(self) -> None:
+        self.manager(WATCHDOG_USEC="60000", WATCHDOG_PID=str(os.getpid()))
+        self.assertEqual(self.heard(), [{"WATCHDOG": "1"}])
+        began = time.monotonic()
+        self.loop.turn()
+        self.assertEqual(self.heard(), [{"WATCHDOG": "1"}])
+        self.assertGreaterEqual(time.monotonic() - began, 0.029)
+
+    def test_a_watchdog_that_is_not_ours_or_no_number_is_not_answered(self) -> None:
+        self.manager(WATCHDOG_USEC="60000", WATCHDOG_PID="1")
+        for microseconds in ("", "0", "-5", "soon", "²"):
+            self.manager(WATCHDOG_USEC=microseconds)
+        self.assertEqual(self.heard(), [])
+
+    def test_without_a_manager_nobody_is_told(self) -> None:
+        manager = self.manager(NOTIFY_SOCKET="", WATCHDOG_USEC="60000")
+        with mock.patch("hub_upgrade.host.notify.send") as send:
+            manager.ready()
+            manager.more_time()
+            manager.stopping()
+        send.assert_not_called()
+        self.assertEqual(self.loop._timers, [])
+
+
+if __name__ == "__main__":
+    unittest.main()
