@@ -126,7 +126,7 @@ class WithoutLauncherTest(unittest.TestCase):
             environ = {"LISTEN_PID": pid, "LISTEN_FDS": count}
             with self.subTest(pid=pid, count=count[:5]), self.assertRaises(UsageError) as caught:
                 take(environ)
-            self.assertIn("hub.pyz serve", caught.exception.sentence)
+            self.assertIn("started by the launcher only; use: hub.pyz serve", str(caught.exception))
             self.assertEqual(environ, {})
 
     def test_a_home_without_a_lock_names_the_listener_alone(self) -> None:

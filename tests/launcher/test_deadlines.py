@@ -57,6 +57,8 @@ class DeadlinesTest(unittest.TestCase):
         again()
         self.after(1)
         self.assertEqual(self.after(1), ["tick"] * 3)
+        self.deadlines.clear("tick")
+        self.assertEqual(self.after(5), ["tick"] * 3)
 
     def test_one_may_clear_another_that_is_due_at_the_same_moment(self) -> None:
         self.deadlines.start("a", 1, lambda: self.deadlines.clear("b"))

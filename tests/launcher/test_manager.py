@@ -47,7 +47,8 @@ class ManagerTest(unittest.TestCase):
         self.assertEqual(self.heard(), [{"READY": "1"}])
 
     def test_its_watchdog_is_answered_twice_as_often_as_it_asks(self) -> None:
-        self.manager(WATCHDOG_USEC="60000", WATCHDOG_PID=str(os.getpid()))
+        manager = self.manager(WATCHDOG_USEC="60000", WATCHDOG_PID=str(os.getpid()))
+        self.assertEqual(manager._every_s, 0.03)
         self.assertEqual(self.heard(), [{"WATCHDOG": "1"}])
         began = time.monotonic()
         self.loop.turn()

@@ -82,6 +82,7 @@ class HomeTest(Scene):
             boot_store.write_serve(self.home, value)
             with mock.patch.object(place, "LOCK_WAIT_S", 0.05), self.assertRaises(HostError):
                 self.take(stop_s=0.01)
+        self.assertEqual([place._number(odd) for odd in (True, "1", 1.0, None)], [0] * 4)
 
     def test_a_prover_is_asked_to_leave_once_and_a_server_is_not(self) -> None:
         prover = self.locked_by()
