@@ -3,9 +3,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 import unittest
 from typing import Any
@@ -14,7 +16,7 @@ from unittest import mock
 from hub_upgrade.domain.boot_record import Release
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import boot_store, files, processes, releases
-from hub_upgrade.host.files import Lock
+from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.launcher import place
 from hub_upgrade.version import VERSION
 from tests.launcher.scene import Scene
@@ -140,7 +142,10 @@ class HomeTest(Scene):
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can become somebody else")
     def test_a_home_of_somebody_else_is_trouble_with_owner_user_and_the_chown(self) -> None:
-        os.chmod(self.directory, 0o755)
+        directory = tempfile.mkdtemp(dir="/tmp")  # anybody may go there: TMPDIR may be closed
+        self.addCleanup(shutil.rmtree, directory)
+        os.chmod(directory, 0o755)
+        self.home = Home(os.path.join(directory, "home"))
         files.make_directory(self.home.root)
         read, write = os.pipe()
         pid = os.fork()
