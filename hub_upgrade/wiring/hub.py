@@ -164,7 +164,8 @@ def main(argv: list[str]) -> int:
         if argv:
             raise HubError("run takes no arguments; it is started by the launcher")
         inherited = take(os.environ)
-        settings = load({}, os.environ)
+        # The launcher listens: whatever PORT says, it must not keep a hub from serving.
+        settings = load({"port": "0"}, os.environ)
         program = os.path.realpath(sys.argv[0])
         held = releases.hold(program)  # pruning takes no release that somebody runs
         loop = Loop()
