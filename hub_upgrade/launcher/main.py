@@ -321,7 +321,11 @@ class Launcher:
         self._end_of_look()
         listener = self.place.listener
         address = reachable(listener.getsockname())
-        self._look = Look(self.loop, listener.family, address, done)
+        try:
+            self._look = Look(self.loop, listener.family, address, done)
+        except OSError as error:  # no descriptor to be had: the machine's trouble, not the hub's
+            seen = Seen(0, {}, error.strerror or str(error))
+            self._deadlines.start("look", probation.LOOK_EVERY_S, lambda: done(seen))
 
     def _look_for_instance(self) -> None:
         self._probation = Probation(self.loop.now())

@@ -1,0 +1,37 @@
+"""The launcher's looks at a hub's `/health`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import unittest
+from unittest import mock
+
+from hub_upgrade.domain import probation
+from hub_upgrade.host.look import Look, Seen
+from hub_upgrade.host.loop import Loop
+from hub_upgrade.launcher import main
+from tests.launcher.scene import PATIENCE_S, Scene
+
+
+class LooksTest(Scene):
+    def test_a_launcher_without_a_descriptor_left_looks_again_and_lives(self) -> None:
+        loop = Loop()
+        self.addCleanup(loop.close)
+        launcher = main.Launcher(
+            self.settings(), self.place(), loop, forced=False, proving=False
+        )
+        seen: list[Seen] = []
+        none = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        with mock.patch.object(probation, "LOOK_EVERY_S", 0.01):
+            with mock.patch.object(Look, "__init__", side_effect=none):
+                launcher._look_for(seen.append)
+            deadline = time.monotonic() + PATIENCE_S
+            while not seen and time.monotonic() < deadline:
+                loop.turn()
+        self.assertEqual(seen, [Seen(0, {}, os.strerror(errno.EMFILE))])
+
+
+if __name__ == "__main__":
+    unittest.main()
