@@ -32,6 +32,7 @@ class Disk:
         self._boot_signature: tuple[int, ...] | None = None
         self._complained: dict[str, float] = {}
         self._serve_json: dict[str, Any] = {}
+        self._serve_signature: tuple[int, ...] = ()
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -142,12 +143,17 @@ class Disk:
         return ""
 
     def keep(self, record: BootRecord) -> None:
-        """Write `boot.json` again when it was lost or changed: nobody else may write it."""
+        """Write our files again when they were lost or changed: nobody else may write them."""
+        if self._serve_json and _signature(self._home.serve_json) != self._serve_signature:
+            self._write_serve(self._serve_json)
         if self._place.trouble or self._boot_signature is None:
             return
         if _signature(self._home.boot_json) != self._boot_signature:
-            say("boot.json was lost or changed by somebody else; it is written again")
-            self._write_boot(record)
+            why = self._write_boot(record)
+            if why:
+                self.complain(f"boot.json was lost and cannot be written again: {why}")
+            else:
+                say("boot.json was lost or changed by somebody else; it is written again")
 
     def prune(self, record: BootRecord, world: World) -> None:
         """Remove what nobody needs, if no operation is under way."""
@@ -205,13 +211,16 @@ class Disk:
             "hub_start_time": child.start_time,
             "factory": self._place.original,
         }
-        if self._place.trouble or value == self._serve_json:
-            return
+        if not self._place.trouble and value != self._serve_json:
+            self._write_serve(value)
+
+    def _write_serve(self, value: dict[str, Any]) -> None:
         try:
             boot_store.write_serve(self._home, value)
-            self._serve_json = value
         except OSError as error:
             self.complain(f"serve.json cannot be written: {error.strerror}")
+            return
+        self._serve_json, self._serve_signature = value, _signature(self._home.serve_json)
 
     def leave(self) -> None:
         """Nobody serves here any more."""
@@ -232,7 +241,7 @@ class Disk:
             say(text)
 
 
-def _signature(path: str) -> tuple[int, ...] | None:
+def _signature(path: str) -> tuple[int, ...]:
     try:
         found = os.lstat(path)
     except OSError:

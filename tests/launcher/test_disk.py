@@ -264,7 +264,8 @@ class KeepTest(DiskTest):
         os.unlink(self.home.boot_json)
         with mock.patch.object(files, "write_json", side_effect=FULL):
             self.disk.keep(self.record)
-        self.said()
+            self.disk.keep(self.record)
+        self.assertEqual(self.said().count("\n"), 1, "the same once a minute")
         self.disk.keep(self.record)
         self.assertEqual(boot_store.read_boot(self.home), self.record)
 
@@ -389,6 +390,18 @@ class ServingTest(DiskTest):
         self.disk.serving(CHILD, "")
         self.disk.leave()
         self.assertFalse(os.path.exists(self.home.serve_json))
+
+    def test_lost_or_damaged_it_is_written_again(self) -> None:
+        self.disk.keep(BootRecord())
+        self.assertFalse(os.path.exists(self.home.serve_json))
+        self.disk.serving(CHILD, "i")
+        said = boot_store.read_serve(self.home)
+        os.unlink(self.home.serve_json)
+        self.disk.keep(BootRecord())
+        self.assertEqual(boot_store.read_serve(self.home), said)
+        self.write(self.home.serve_json, b"nonsense")
+        self.disk.keep(BootRecord())
+        self.assertEqual(boot_store.read_serve(self.home), said)
 
     def test_a_full_disk_is_said_and_tried_again(self) -> None:
         with mock.patch.object(files, "write_json", side_effect=FULL):
