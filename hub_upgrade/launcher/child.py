@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -125,6 +126,8 @@ class Child:
             if lock_fd >= 0:
                 fds[4] = lock_fd
             argv = interpreter.command(path, "run")
+            if not argv[0]:  # the machine's trouble: no release is to blame for its end
+                raise FileNotFoundError(errno.ENOENT, "no Python 3.9 or newer is on the path")
             environment = self._environment(env, lock_fd >= 0)
             self.pid = processes.spawn(argv, environment, fds, listen_pid=True, unblock=False)
         except OSError:

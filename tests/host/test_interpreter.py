@@ -46,6 +46,13 @@ class InterpreterTest(unittest.TestCase):
             found = self.find(gone, "missing", "plain", "folder", "good", "later")
             self.assertEqual(found, wanted)
 
+    def test_one_that_is_too_old_by_its_real_name_is_passed_over(self) -> None:
+        for folder, real in (("old", "python3.8"), ("new", "python3.10")):
+            path = self.python3(folder)
+            os.rename(path, os.path.join(os.path.dirname(path), real))
+            os.symlink(real, path)
+        self.assertEqual(self.find("", "old", "new"), os.path.join(self.directory, "new/python3"))
+
     def test_none_at_all_is_said_by_an_empty_name(self) -> None:
         self.assertEqual(self.find("/no/such/python", "missing"), "")
 

@@ -9,7 +9,7 @@ import unittest
 from typing import Any, Mapping
 from unittest import mock
 
-from hub_upgrade.host import processes
+from hub_upgrade.host import interpreter, processes
 from hub_upgrade.host.files import Lock
 from hub_upgrade.host.loop import Loop
 from hub_upgrade.launcher import child as child_module
@@ -253,6 +253,9 @@ class ChildTest(Scene):
             failing = mock.patch.object(os, call, side_effect=effect)
             with failing, self.assertRaises(OSError):
                 self.start()
+        without = mock.patch.object(interpreter, "find", return_value="")
+        with without, self.assertRaisesRegex(OSError, "no Python"):  # no release's fault
+            self.start()
         self.assertEqual(len(os.listdir("/dev/fd")), before)
 
 
