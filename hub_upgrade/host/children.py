@@ -14,6 +14,8 @@ MAX_OUTPUT = 1024 * 1024
 READ_SIZE = 65536
 PIPE_GRACE_S = 1.0
 """How long the pipes of a child that has ended may stay open: a grandchild may hold them."""
+ALARM_MARGIN_S = 2
+"""A child that outlives us ends by an alarm of its own, so long after its time."""
 
 OURS = frozenset(
     {
@@ -74,7 +76,8 @@ class OneShot:
                 ours, end = os.pipe()
                 theirs.append(end)
                 self._kept[ours] = bytearray()
-            self.pid = spawn(argv, env, {0: theirs[0], 1: theirs[1], 2: theirs[2]}, unblock=True)
+            fds = {0: theirs[0], 1: theirs[1], 2: theirs[2]}
+            self.pid = spawn(argv, env, fds, alarm_s=int(timeout_s) + ALARM_MARGIN_S)
         except OSError:
             for descriptor in self._kept:
                 os.close(descriptor)

@@ -17,6 +17,9 @@ OUTPUT_BYTES = 1024 * 1024
 PIECE = 65536
 LINGER_S = 0.5
 """How long the outputs may stay open after the tool's end: a grandchild may hold them."""
+ALARM_MARGIN_S = 2
+"""A tool whose caller was killed ends by an alarm of its own (a helper may be killed at any step);
+forking with one is safe, for whoever calls this has one thread."""
 MISSING = 127
 
 Sink = Callable[[bytes], None]
@@ -59,6 +62,7 @@ def run(
             env=None if env is None else dict(env),
             cwd=cwd,
             start_new_session=True,
+            preexec_fn=lambda: signal.alarm(int(timeout_s) + ALARM_MARGIN_S),  # noqa: PLW1509
         )
     except OSError as error:
         words = f"{argv[0]} cannot be run: {error.strerror or error}"

@@ -81,6 +81,10 @@ class OneShotTest(unittest.TestCase):
         self.assertIsNone(result.status)
         self.assert_gone(int(result.stdout))
 
+    def test_a_child_that_outlives_its_parent_ends_all_the_same(self) -> None:
+        self.start("import signal; print(signal.alarm(0))", 20.0)
+        self.assertIn(int(self.until_done().stdout), range(1, 23))
+
     def test_output_beyond_the_bound_is_dropped_and_never_blocks_the_child(self) -> None:
         with mock.patch.object(children, "MAX_OUTPUT", 1000):
             self.start("import sys; sys.stdout.write('x' * 3_000_000); sys.exit(3)")

@@ -41,6 +41,10 @@ class Run(unittest.TestCase):
         self.assertEqual((result.status, result.stdout), (0, b"done\n"))
         self.assertLess(time.monotonic() - started, 5)
 
+    def test_a_tool_that_outlives_its_caller_ends_all_the_same(self) -> None:
+        left = run([*PYTHON, "import signal; print(signal.alarm(0))"], 20).stdout
+        self.assertIn(int(left), range(1, 23))
+
     def test_output_is_bounded_and_the_sink_gets_it_all(self) -> None:
         pieces: list[int] = []
         code = "import sys; sys.stdout.write('x' * 3000000); print('end')"
