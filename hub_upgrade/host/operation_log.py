@@ -1,4 +1,5 @@
-"""`logs/upgrade-<id>.log`: all that a helper and its tools print; five are kept."""
+"""`logs/upgrade-<id>.log`: all that a helper and its tools print; `logs/trial-<id>.log`: what a
+release on trial prints. Five of each are kept."""
 
 from __future__ import annotations
 
@@ -10,33 +11,42 @@ from hub_upgrade.host.files import Home
 KEPT = 5
 LOG_BYTES = 4 * 1024 * 1024
 """What one log takes at most; what a tool prints beyond that is dropped."""
+LONGEST_NAME = 200
 
 
-def path_of(home: Home, operation_id: str) -> str:
+def path_of(home: Home, kind: str, name: str) -> str:
     """The log's name; an identifier that is no plain name gets one made of what is plain in it."""
-    plain = "".join(c for c in operation_id if c.isascii() and (c.isalnum() or c in "-_"))[:64]
-    return os.path.join(home.logs, f"upgrade-{plain or 'unnamed'}.log")
+    plain = "".join(c for c in name if c.isascii() and (c.isalnum() or c in "-_."))[:LONGEST_NAME]
+    return os.path.join(home.logs, f"{kind}-{plain or 'unnamed'}.log")
+
+
+def append_to(home: Home, kind: str, name: str) -> int:
+    """A descriptor that appends to the log, older ones dropped; raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    path = path_of(home, kind, name)
+    files.make_directory(home.logs)
+    _drop_old(home, kind, path)
+    return os.open(path, flags, 0o600)
 
 
 def open_log(home: Home, operation_id: str) -> int:
-    """A descriptor that appends to the log, or to nothing where there can be none. Never raises
-    for what is the disk's trouble: an upgrade without a log is better than none."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    path = path_of(home, operation_id)
+    """A helper's log, or nothing where there can be none. Never raises for what is the disk's
+    trouble: an upgrade without a log is better than none."""
     try:
-        files.make_directory(home.logs)
-        _drop_old(home, path)
-        return os.open(path, flags, 0o600)
+        return append_to(home, "upgrade", operation_id)
     except OSError:
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
-def _drop_old(home: Home, new: str) -> None:
-    names = [n for n in os.listdir(home.logs) if n.startswith("upgrade-") and n.endswith(".log")]
+def _drop_old(home: Home, kind: str, new: str) -> None:
+    names = [n for n in os.listdir(home.logs) if n.startswith(kind + "-") and n.endswith(".log")]
     paths = [os.path.join(home.logs, name) for name in names]
     found = [(os.lstat(path).st_mtime_ns, path) for path in paths if path != new]
     for _age, path in sorted(found, reverse=True)[KEPT - 1 :]:
-        os.unlink(path)
+        try:
+            os.unlink(path)
+        except OSError:
+            pass  # a directory, say: no reason to keep no log of this operation
 
 
 class OperationLog:

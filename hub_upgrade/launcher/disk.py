@@ -9,14 +9,13 @@ from typing import Any
 from hub_upgrade.domain import boot
 from hub_upgrade.domain.boot import Action, World
 from hub_upgrade.domain.boot_record import BootRecord, Next, Trial
-from hub_upgrade.host import boot_store, files, processes, releases
+from hub_upgrade.host import boot_store, files, operation_log, processes, releases
 from hub_upgrade.host.files import Lock, Unreadable
 from hub_upgrade.launcher.child import Child
 from hub_upgrade.launcher.place import Place, drop_private, say, url_of, whole_factory
 from hub_upgrade.settings import Settings
 from hub_upgrade.version import LAUNCHER_PROTOCOL, VERSION
 
-MOST_TRIAL_LOGS = 5
 TRIAL_LOG_BYTES = 1024 * 1024
 COMPLAIN_EVERY_S = 60.0
 
@@ -175,25 +174,12 @@ class Disk:
         """A new `logs/trial-<id>.log` and its room in bytes; (-1, 0) where there is none."""
         if self._place.trouble:
             return -1, 0
-        name = f"trial-{trial.operation_id or trial.release}.log"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        name = trial.operation_id or trial.release
         try:
-            files.make_directory(self._home.logs)
-            self._drop_old_logs(name)
-            return os.open(os.path.join(self._home.logs, name), flags, 0o600), TRIAL_LOG_BYTES
+            return operation_log.append_to(self._home, "trial", name), TRIAL_LOG_BYTES
         except OSError as error:
-            self.complain(f"no {name}: {error.strerror}")
+            self.complain(f"no trial-{name}.log: {error.strerror}")
             return -1, 0
-
-    def _drop_old_logs(self, new: str) -> None:
-        logs = [n for n in os.listdir(self._home.logs) if n.startswith("trial-") and n != new]
-        paths = [os.path.join(self._home.logs, name) for name in logs]
-        paths.sort(key=lambda path: os.lstat(path).st_mtime_ns, reverse=True)
-        for path in paths[MOST_TRIAL_LOGS - 1 :]:
-            try:
-                os.unlink(path)
-            except OSError:
-                pass  # a directory, say: no reason to keep no log of this trial
 
     def serving(self, child: Child, instance: str) -> None:
         """Say in `serve.json` who serves; best effort, for people and the command line."""
