@@ -129,9 +129,9 @@ def _judged(
 
 def _runs_instead(verdict: Verdict, boot: BootRecord | None, running: Running | None) -> str:
     """The version that runs, or, while the rejected one still does, the one that will."""
-    if running is not None and verdict.digest != running.digest:
-        if verdict.release != running.release:  # a rejected one may be wrong about its digest
-            return running.version
+    judged = (verdict.digest, verdict.release)  # a rejected one may be wrong about its digest
+    if running is not None and running.digest != judged[0] and running.release != judged[1]:
+        return running.version
     return _version(boot.current) if boot is not None and boot.current else ""
 
 
