@@ -36,10 +36,26 @@ TIDYING_S = 0.2
 """How long a lock is waited for that no open operation explains: a launcher prunes under it, and
 a helper that has written its last word holds it for the moment of its exit."""
 TIDYING_POLL_S = 0.01
+TIDYING_REST_S = 2.0
 ECHO_CHARACTERS = 100
 EXIT_IN_FLIGHT = 4
 
 StartHelper = Callable[[Operation, Lock], int]
+
+
+class Patience:
+    """The wait for such a lock holds up the hub's one loop: however many ask, that is TIDYING_S
+    at once, and again only TIDYING_REST_S after it was in vain."""
+
+    def __init__(self) -> None:
+        self._in_vain_at = float("-inf")
+
+    def over(self, since: float) -> bool:
+        """Whether who waits since this moment has waited for long enough; monotonic seconds."""
+        now = time.monotonic()
+        if now - since > TIDYING_S:
+            self._in_vain_at = now
+        return now - self._in_vain_at < TIDYING_REST_S
 
 
 class Desk(NamedTuple):
@@ -53,6 +69,7 @@ class Desk(NamedTuple):
     trouble: str | None
     launcher_alive: Callable[[], bool]
     start_helper: StartHelper
+    patience: Patience
 
 
 def accept_upgrade(
@@ -185,7 +202,7 @@ def _record_redeploy(desk: Desk, operation: Operation) -> Operation:
 
 def take_operation(desk: Desk) -> Lock:
     """`operation.lock`; raises RefusedError naming who has it."""
-    deadline = time.monotonic() + TIDYING_S
+    since = time.monotonic()
     while True:
         try:
             lock = Lock.try_take(desk.home.operation_lock)
@@ -196,7 +213,7 @@ def take_operation(desk: Desk) -> Lock:
         record = desk.store.read()
         if record is not None and not record.finished:
             raise _in_flight(f"{record.kind} {record.operation_id} is in flight ({record.phase})")
-        if time.monotonic() > deadline:
+        if desk.patience.over(since):
             raise _in_flight("another process holds operation.lock; try again in a moment")
         time.sleep(TIDYING_POLL_S)
 

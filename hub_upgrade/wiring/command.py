@@ -17,7 +17,7 @@ from hub_upgrade.host.processes import spawn
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.settings import Settings, load
 from hub_upgrade.sources.pyz import PyzSource
-from hub_upgrade.upgrade.accept import Desk, StartHelper
+from hub_upgrade.upgrade.accept import Desk, Patience, StartHelper
 from hub_upgrade.version import VERSION
 from hub_upgrade.wiring.helper import RELEASES
 
@@ -76,7 +76,7 @@ def desk(
     now = running(home, path)
     own = releases.path_of(home, now.release) if now.release else path
     start = helper_starter(home, own, where, watch)
-    return Desk(home, StatusStore(home), now, where, None, alive, start)
+    return Desk(home, StatusStore(home), now, where, None, alive, start, Patience())
 
 
 def helper_starter(

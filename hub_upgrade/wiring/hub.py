@@ -23,7 +23,7 @@ from hub_upgrade.hub.inherited import Inherited, take
 from hub_upgrade.hub.main import Hub
 from hub_upgrade.settings import Settings, load
 from hub_upgrade.upgrade import recovery
-from hub_upgrade.upgrade.accept import Desk, helper_starter
+from hub_upgrade.upgrade.accept import Desk, Patience, helper_starter
 from hub_upgrade.upgrade.ports import Store
 from hub_upgrade.version import VERSION
 from hub_upgrade.web.api import ROUTES, App
@@ -123,6 +123,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         trouble=trouble,
         launcher_alive=launcher_alive,
         start_helper=start_helper,
+        patience=Patience(),
     )
     app = App(
         settings=settings,

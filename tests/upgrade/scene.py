@@ -18,7 +18,7 @@ from hub_upgrade.host import boot_store, files, releases
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.host.status_store import StatusStore
-from hub_upgrade.upgrade.accept import Desk
+from hub_upgrade.upgrade.accept import Desk, Patience
 from hub_upgrade.upgrade.preflight import Says
 
 
@@ -136,6 +136,7 @@ class Scene(unittest.TestCase):
             trouble=None,
             launcher_alive=lambda: True,
             start_helper=start or (lambda _operation, _lock: os.getpid()),
+            patience=Patience(),
         )
         return desk._replace(**changes)
 

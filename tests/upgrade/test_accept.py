@@ -81,6 +81,17 @@ class Accept(Scene):
         self.assertIn(operation.operation_id, error.sentence)
         self.assertEqual(len(self.held), 1)
 
+    def test_a_lock_that_no_operation_explains_is_waited_for_once_however_many_ask(self) -> None:
+        lock = self.take()
+        desk = self.desk(self.keep)
+        started = time.monotonic()
+        for _ in range(20):
+            error = self.refused(desk)
+        self.assertEqual(error.code, "upgrade_in_flight")
+        self.assertLess(time.monotonic() - started, 5 * accept.TIDYING_S)
+        lock.release()
+        self.assertEqual(self.upgrade(desk).phase, op.PENDING)
+
     def test_the_channel_is_a_closed_set_and_a_bad_one_is_echoed_in_part(self) -> None:
         for bad in ("beta", "", "LATEST", 3, ["rc"], "x" * 10_000):
             error = self.refused(channel=bad)

@@ -19,7 +19,7 @@ from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.host.token_store import ADMIN, READ, TokenStore
 from hub_upgrade.settings import load
-from hub_upgrade.upgrade.accept import Desk
+from hub_upgrade.upgrade.accept import Desk, Patience
 from hub_upgrade.web.api import ROUTES, App
 from hub_upgrade.web.auth import bearer
 from hub_upgrade.web.hosts import Hosts
@@ -55,6 +55,7 @@ class ApiTest(unittest.TestCase):
             trouble=None,
             launcher_alive=lambda: True,
             start_helper=self.start_helper,
+            patience=Patience(),
         )
         settings: dict[str, Any] = {
             "settings": load({"config-dir": self.home.root}, {}),
