@@ -19,6 +19,8 @@ FILE = "hub.pyz"
 GOOD = "good"
 BAD = ".bad"
 STAGING = ".staging-"
+PRIVATE = "hub-factory-"
+"""Begins the name of a temporary directory with the factory's copy, where home takes none."""
 MOST_BAD_MARKS = 50
 DIGEST_DIGITS = 16
 NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})

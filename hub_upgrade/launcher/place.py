@@ -24,7 +24,6 @@ BACKLOG = 512
 LONGEST_LINE = 1000
 """Characters; in bytes below PIPE_BUF, which a pipe that polls as writable takes (pipe(7))."""
 MOST_FACTORY_BYTES = 64 * 1024 * 1024
-PRIVATE = "hub-factory-"
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
@@ -221,7 +220,7 @@ def _copy(home: Home, usable: bool, factory: Release, data: bytes) -> str:
             say(f"no copy of hub.pyz in {home.releases}: {error.strerror}")
     if releases.is_whole(home, factory.name, factory.digest):
         return releases.path_of(home, factory.name)
-    private = os.path.join(os.environ.get("TMPDIR", "/tmp"), PRIVATE + os.urandom(6).hex())  # noqa: S108
+    private = os.path.join(os.environ.get("TMPDIR", "/tmp"), releases.PRIVATE + os.urandom(6).hex())  # noqa: S108
     path = os.path.join(private, releases.FILE)
     try:
         os.mkdir(private, 0o700)
@@ -275,7 +274,7 @@ def _code_at(path: str, place: Place) -> bytes:
 def drop_private(path: str) -> None:
     """Take away a copy that was put outside of home."""
     directory = os.path.dirname(path)
-    if not os.path.basename(directory).startswith(PRIVATE):
+    if not os.path.basename(directory).startswith(releases.PRIVATE):
         return
     for remove, name in ((os.unlink, path), (os.rmdir, directory)):
         try:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from hub_upgrade.domain.install import PYZ
 from hub_upgrade.domain.operation import Operation
 from hub_upgrade.errors import RefusedError
-from hub_upgrade.host import interpreter
+from hub_upgrade.host import interpreter, releases
 from hub_upgrade.host.children import ChildResult
 from hub_upgrade.host.token_store import ADMIN, READ, TokenStore
 from hub_upgrade.settings import Settings
@@ -116,6 +116,8 @@ def get_hub(_request: Request, app: App) -> Answer:
         about["config_error"] = app.settings.config_error
     if app.trouble:
         about["trouble"] = app.trouble
+    if app.desk.running.release is None and releases.PRIVATE not in app.program:
+        about["in_place"] = f"no copy could be made: do not replace {app.program} while this runs"
     return json_response(200, about)
 
 

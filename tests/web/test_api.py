@@ -50,7 +50,7 @@ class ApiTest(unittest.TestCase):
         desk = Desk(
             home=self.home,
             store=self.store,
-            running=Running("1.0.0", None, DIGEST),
+            running=changed.pop("running", Running("1.0.0", None, DIGEST)),
             releases=changed.pop("releases", "/srv/releases"),
             trouble=None,
             launcher_alive=lambda: True,
@@ -145,6 +145,14 @@ class ReadingTest(ApiTest):
         body = self.ask("GET", "/api/hub")[1]
         self.assertEqual("home is read-only", body["trouble"])
         self.assertIn("hub.json", body["config_error"])
+
+    def test_the_hub_says_when_the_installed_file_itself_runs(self) -> None:
+        for program, said in (("/srv/hub.pyz", True), ("/tmp/hub-factory-1f/hub.pyz", False)):
+            self.build(program=program)
+            body = self.ask("GET", "/api/hub")[1]
+            self.assertEqual(f"do not replace {program}" in body.get("in_place", ""), said)
+        self.build(running=Running("1.0.0", "1.0.0-" + DIGEST[:16], DIGEST))
+        self.assertNotIn("in_place", self.ask("GET", "/api/hub")[1])
 
     def test_no_status_before_the_first_operation(self) -> None:
         self.refused(404, "not_found", "GET", "/api/hub/upgrade/status")
