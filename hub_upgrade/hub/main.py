@@ -136,7 +136,7 @@ class Hub:
         try:
             return boot_store.read_boot(self._settings.home)
         except Unreadable:
-            return None  # the launcher writes it again from memory, and tells us again
+            return None  # the launcher writes it again, and starts the trial afresh after its time
 
     def _launcher_gone(self) -> None:
         try:
