@@ -181,7 +181,7 @@ class Disk:
             self.complain(f"no trial-{name}.log: {error.strerror}")
             return -1, 0
 
-    def serving(self, child: Child, instance: str) -> None:
+    def serving(self, child: Child | None, instance: str) -> None:
         """Say in `serve.json` who serves; best effort, for people and the command line."""
         value = {
             "format": 1,
@@ -193,8 +193,8 @@ class Disk:
             "protocol": LAUNCHER_PROTOCOL,
             "releases": self._settings.releases,
             "proving": self._proving,
-            "hub_pid": child.pid,
-            "hub_start_time": child.start_time,
+            "hub_pid": child.pid if child else 0,
+            "hub_start_time": child.start_time if child else None,
             "factory": self._place.original,
         }
         if not self._place.trouble and value != self._serve_json:

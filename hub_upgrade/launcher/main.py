@@ -100,6 +100,7 @@ class Launcher:
         self.mind = boot.awake(record, self._disk.has_record)
         if self.proving and not self._pending():
             return 0
+        self._disk.serving(None, "")  # a hub reads there where releases come from: so before it
         self.feed(Event("boot", nxt=self._next(), forced=self.forced))
         self.loop.run()
         self._deadlines.clear_all()

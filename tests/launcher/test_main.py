@@ -1,4 +1,4 @@
-"""The launcher's looks at a hub's `/health`."""
+"""The launcher between the disk and its hub."""
 
 from __future__ import annotations
 
@@ -9,13 +9,31 @@ import unittest
 from unittest import mock
 
 from hub_upgrade.domain import probation
+from hub_upgrade.host import boot_store
 from hub_upgrade.host.look import Look, Seen
 from hub_upgrade.host.loop import Loop
 from hub_upgrade.launcher import main
 from tests.launcher.scene import PATIENCE_S, Scene
 
 
-class LooksTest(Scene):
+class LauncherTest(Scene):
+    def test_who_serves_is_written_before_a_hub_is_started_that_reads_it(self) -> None:
+        loop = Loop()
+        self.addCleanup(loop.close)
+        launcher = main.Launcher(
+            self.settings(releases="/srv"), self.place(), loop, forced=False, proving=False
+        )
+        told: list[object] = []
+
+        def start(*_arguments: object) -> None:
+            told.append((boot_store.read_serve(self.home) or {}).get("releases"))
+            loop.call_later(0, loop.stop)
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+        with mock.patch.object(main, "Child", start), mock.patch.object(loop, "on_signal"):
+            launcher.run()
+        self.assertEqual(told, ["/srv"])
+
     def test_a_launcher_without_a_descriptor_left_looks_again_and_lives(self) -> None:
         loop = Loop()
         self.addCleanup(loop.close)
