@@ -104,10 +104,6 @@ class Loop:
         self._children[pid] = callback
         self.call_later(0, self._reap)  # it may have ended before anyone listened
 
-    def forget_exit(self, pid: int) -> None:
-        """Stop listening for a child's end."""
-        self._children.pop(pid, None)
-
     def unblock(self) -> None:
         """Let in the signals that whoever started us held back until the handlers stood."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, set(self._signals))

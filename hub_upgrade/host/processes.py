@@ -86,7 +86,6 @@ def spawn(
     env: Mapping[str, str],
     fds: Mapping[int, int],
     *,
-    new_session: bool = True,
     alarm_s: int = 0,
     cwd: str | None = None,
     listen_pid: bool = False,
@@ -94,17 +93,17 @@ def spawn(
 ) -> int:
     """Start a program by fork and exec, and return its PID.
 
-    `fds` maps the child's descriptor numbers to ours; nothing else is inherited. `listen_pid`
-    sets `LISTEN_PID` to the child's own PID (sd_listen_fds(3)), which `subprocess` cannot. An
-    alarm set between fork and exec survives the exec: a child that hangs dies without us.
-    Only for processes with one thread. Raises OSError when there is no fork to be had; a program
-    that cannot be executed is an exit with status 127.
+    It leads a session of its own. `fds` maps its descriptor numbers to ours; nothing else is
+    inherited. `listen_pid` sets `LISTEN_PID` to the child's own PID (sd_listen_fds(3)), which
+    `subprocess` cannot. An alarm set between fork and exec survives the exec: a child that hangs
+    dies without us. Only for processes with one thread. Raises OSError when there is no fork to be
+    had; a program that cannot be executed is an exit with status 127.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
     try:
         pid = os.fork()
         if pid == 0:
-            _become(argv, env, fds, new_session, alarm_s, cwd, listen_pid, unblock)
+            _become(argv, env, fds, alarm_s, cwd, listen_pid, unblock)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
     return pid
@@ -114,7 +113,6 @@ def _become(
     argv: list[str],
     env: Mapping[str, str],
     fds: Mapping[int, int],
-    new_session: bool,
     alarm_s: int,
     cwd: str | None,
     listen_pid: bool,
@@ -124,8 +122,7 @@ def _become(
         signal.set_wakeup_fd(-1)
         for number in HELD_SIGNALS | {signal.SIGPIPE, signal.SIGALRM}:
             signal.signal(number, signal.SIG_DFL)
-        if new_session:
-            os.setsid()
+        os.setsid()
         place(fds)
         environment = dict(env)
         if listen_pid:

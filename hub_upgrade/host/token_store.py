@@ -107,19 +107,6 @@ class TokenStore:
         digest = _digest(token)
         self._change(lambda kept: [item for item in kept if _field(item, "sha256") != digest])
 
-    def remove(self, name: str) -> int:
-        """Remove every token of this name, and say how many there were; raises HostError."""
-        count = 0
-
-        def without(kept: list[Any]) -> list[Any]:
-            nonlocal count
-            rest = [item for item in kept if _field(item, "name") != name]
-            count = len(kept) - len(rest)
-            return rest
-
-        self._change(without)
-        return count
-
     def unreadable(self) -> str:
         """Why what lies there are no tokens, or nothing."""
         try:

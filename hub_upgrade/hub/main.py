@@ -58,7 +58,6 @@ class Hub:
         self._children: set[int] = set()
         self._handover: Handover | None = None
         self._stopping = False
-        self._helper_stopped = False
 
     def run(self) -> int:
         """Serve until a stop; returns the exit code."""

@@ -55,7 +55,7 @@ Serve the hub, and look after it: upgrade it when asked, and go back when a rele
   --factory         try this very file, whatever was tried or rejected before
 
 example: python3 hub.pyz serve --port 8080 --releases /srv/releases
-exit codes: 0 stopped, 1 it cannot serve, 2 wrong usage
+exit codes: 0 stopped, 1 it cannot serve, 2 wrong usage; or that of a hub that died by itself
 files: serve.lock, serve.json, releases/ and logs/trial-*.log in home; all of home for the hub
 """
 

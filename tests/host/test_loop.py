@@ -304,14 +304,6 @@ class ExitsTest(LoopTest):
         with self.assertRaises(ChildProcessError):
             os.waitpid(stranger, 0)
 
-    def test_an_end_that_was_forgotten_is_not_reported(self) -> None:
-        pid = self.child(0)
-        self.loop.on_exit(pid, self.happened.append)
-        self.loop.forget_exit(pid)
-        self.loop.turn()
-        self.assertEqual(self.happened, [])
-        os.waitpid(pid, 0)
-
 
 if __name__ == "__main__":
     unittest.main()

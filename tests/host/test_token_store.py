@@ -95,14 +95,6 @@ class TokenStoreTest(unittest.TestCase):
             self.store.check(tokens[0])
         self.assertEqual(3, same.call_count)
 
-    def test_a_removed_name_is_nobody_and_the_others_stay(self) -> None:
-        gone = [self.store.create((READ,), "gone") for _ in range(2)]
-        kept = self.store.create((READ,), "kept")
-        self.assertEqual(2, self.store.remove("gone"))
-        self.assertEqual(0, self.store.remove("gone"))
-        self.assertEqual([None, None], [self.store.check(token) for token in gone])
-        self.assertIsNotNone(self.store.check(kept))
-
     def test_no_state_of_the_file_is_a_crash_or_a_way_in(self) -> None:
         token = self.store.create((ADMIN,), "a")
         with open(self.home.tokens, "rb") as file:
