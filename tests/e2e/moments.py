@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,7 @@ AT_A_TIME = 2
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0")
 
 PREPARING = op.STEPS[: op.STEPS.index(op.HANDING_OVER) + 1]
-"""Nothing is handed over yet: at `handing-over` the record says so, and `next.json` is not there."""
+"""Nothing is handed over yet: at `handing-over` the record says so, but there is no `next.json`."""
 NEXT_WRITTEN = "next-written"
 TOLD = "told"
 STARTING = "starting"
@@ -100,10 +99,10 @@ class Scene(RealCase):
         done = cli(self.old, "release", "publish", self.repository, "--channel", "latest", program)
         self.assertEqual(done.returncode, 0, done.stderr)
 
-    def served(self, *argv: str, **env: str) -> Hub:
+    def served(self) -> Hub:
         """A hub that serves, with the directory of its pauses."""
         hub = self.hub(self.old)
-        return hub.start(*argv, TEST_PAUSES=self.pauses, **env)
+        return hub.start(TEST_PAUSES=self.pauses)
 
     def hold(self, *moments: str) -> None:
         """From now on whoever comes to one of these waits there."""
@@ -168,10 +167,15 @@ def one(kind: type[RealCase] = Scene) -> Iterator[Any]:
         made.doCleanups()
 
 
-def all_of(test: unittest.TestCase, cases: Iterable[Sequence[Any]], run: Callable[..., None]) -> None:
+def all_of(
+    test: unittest.TestCase,
+    cases: Iterable[Sequence[Any]],
+    run: Callable[..., None],
+    versions: Sequence[str] = VERSIONS,
+) -> None:
     """`run(*case)` for every case, two at a time; each that fails is one failed subtest."""
     table = list(cases)
-    for version in VERSIONS:
+    for version in versions:
         pausing(version)  # before there are threads: each is built only once
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         began = [pool.submit(run, *case) for case in table]

@@ -23,7 +23,8 @@ class StopsTest(unittest.TestCase):
     def ask(self, way: str, scene: Any) -> tuple[Any, threading.Thread, list[Any]]:
         """A hub with a request whose answer waits for a child, which is held."""
         hub = stops.start(scene, way)
-        token, answers = hub.token(), []
+        token = hub.token()
+        answers: list[Any] = []
         scene.hold("plan")
 
         def plan() -> None:
