@@ -34,6 +34,7 @@ def main(argv: list[str]) -> int:
     made.add_argument("--json", action="store_true", help="the plan as JSON")
     made.add_argument("--releases", metavar="DIR", help="the release repository, when no hub runs")
     made.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    made.add_argument("--trouble", help=argparse.SUPPRESS)
     return entry.run(made, argv, plan)
 
 
@@ -75,6 +76,7 @@ def _found_out(home: Home, arguments: argparse.Namespace) -> dict[str, Any]:
     path = command.program()
     where = command.settings(home, arguments.releases).releases
     desk = command.desk(home, path, where, lambda: client.launcher_holds(home), lambda _pid: None)
+    desk = desk._replace(trouble=arguments.trouble)
     source = command.source(home, where)
     return make_plan(
         desk, source, arguments.channel, arguments.version, arguments.allow_downgrade

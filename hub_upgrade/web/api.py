@@ -157,6 +157,7 @@ def get_plan(request: Request, app: App) -> Answer:
     argv += ["--config-dir", app.settings.home.root]
     for flag, value in (
         ("--releases", app.desk.releases), ("--channel", channel), ("--version", version),
+        ("--trouble", app.trouble),
     ):
         if value:
             argv.append(f"{flag}={value}")
