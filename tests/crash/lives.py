@@ -1,0 +1,371 @@
+"""One life of a hub with a `kill -9` in it, and what must be true after it.
+
+A life is: serve, one operation, `serve` again where the launcher died, the record's end, one more
+upgrade, a stop. Whatever was killed, and wherever: a hub works, the record is true, the next
+upgrade succeeds, and nothing is left but what pruning will take.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from hub_upgrade.domain.operation import ROLLBACK, UPGRADE
+from tests.crash import mortal
+from tests.crash.mortal import Point
+from tests.e2e.harness import FINISHED, Hub, build, cli, command_of, environment, running_on
+
+CONFIG = {
+    "ready_timeout_s": 15,
+    "probation_s": 0.3,
+    "probation_max_s": 30,
+    "drain_s": 1,
+    "stop_s": 4,
+}
+OLD, NEW, NEXT = "1.0.0", "1.1.0", "1.2.0"
+SICK = "sick"
+STORIES = (UPGRADE, ROLLBACK, SICK)
+"""A good release, the way back from one, and a release that is rejected in the real home."""
+END_S = 15.0
+"""Within this time hub and helper end by themselves when their launcher is gone."""
+FREE_S = 5.0
+"""Within this time after a terminal record a new request is accepted."""
+WAIT_S = 60.0
+ALONE_EVERY_S = 0.05
+
+
+class Kit:
+    """The files that the lives of one story share: built, published and lived up to once."""
+
+    def __init__(self, story: str, *, real: bool = False) -> None:
+        self.directory = tempfile.mkdtemp(prefix="kit-")
+        self.story = story
+        self.repository = os.path.join(self.directory, "repository")
+        self.home = os.path.join(self.directory, "home")
+        make: Callable[[str], str] = build if real else mortal.build
+        sick = story == SICK
+        self.old = make(OLD)
+        new = mortal.build(NEW, sick=True) if sick else make(NEW)
+        for channel, path in (("latest", self.old), ("latest", new), ("rc", make(NEXT))):
+            words = ("release", "publish", self.repository, "--channel", channel, path)
+            _must(cli(self.old, *words))
+        os.mkdir(self.home, 0o700)
+        Path(self.home, "hub.json").write_text(json.dumps(CONFIG))
+        words = ("token", "create", "--scope", "hub:admin", "--config-dir", self.home)
+        self.token = _must(cli(self.old, *words)).strip()
+        if story == ROLLBACK:
+            self._grow_up()
+
+    def _grow_up(self) -> None:
+        """The life before: what is rolled back to, and from."""
+        hub = Hub(self.old, self.home, self.repository)
+        hub._token = self.token
+        try:
+            hub.start()
+            record = hub.finished(hub.upgrade())
+            assert record["phase"] == "succeeded", record
+        finally:
+            hub.stop()
+
+    def close(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _must(done: subprocess.CompletedProcess[str]) -> str:
+    if done.returncode:
+        raise AssertionError(done.stderr)
+    return done.stdout
+
+
+class Life:
+    """See above; `live` raises AssertionError for whatever is not true."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+        self.directory = tempfile.mkdtemp(prefix="life-")
+        self.home = os.path.join(self.directory, "home")
+        self.tmp = os.path.join(self.directory, "tmp")
+        self.acts = os.path.join(self.directory, "acts")
+        self.plan = os.path.join(self.directory, "plan")
+        os.mkdir(self.tmp)
+        shutil.copytree(kit.home, self.home, symlinks=True)
+        self.program = os.path.join(self.directory, "hub.pyz")
+        shutil.copyfile(kit.old, self.program)
+        self.log = os.path.join(self.directory, "serve.log")
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        self.prefix: tuple[str, ...] = ()
+        self._alone_at = 0.0
+        self._pairs: set[tuple[int, ...]] = set()
+
+    def close(self) -> None:
+        """Nothing of it is left."""
+        for _ in range(3):
+            for pid in running_on(self.home):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+        if self.process is not None:
+            self.process.kill()
+            self._reap()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    # --- the story ------------------------------------------------------------------------------
+
+    def live(self, point: Point | None, victim: str, during: Callable[[Life], None] | None = None) -> bool:
+        """Live it with this death in it; whether the death came. `during` strikes from outside."""
+        mortal.write_plan(self.plan, self.home, self.acts, point, victim)
+        accepted = ""
+        if self.serve():
+            accepted = self.ask()
+            if during is not None:
+                during(self)
+            self.wait_for_end()
+        killed = self.process is None or self._launcher_died()
+        if killed:
+            self.launcher_is_gone()
+        struck = mortal.struck(self.acts)
+        for _ in range(2):  # the point may lie in the second start
+            if self.process is None and not self.serve():
+                self.launcher_is_gone()
+        record = self.wait_for_record(accepted)
+        self.check_truth(record)
+        self.next_upgrade()
+        self.stop()
+        self.check_leftovers()
+        return struck or mortal.struck(self.acts)
+
+    def serve(self) -> bool:
+        """Start `serve`; False when it died before it listened."""
+        words = [*self.prefix, sys.executable, self.program, "serve", "--config-dir", self.home]
+        words += ["--port", str(self.port), "--releases", self.kit.repository]
+        env = environment(TMPDIR=self.tmp, **mortal.environment(self.plan))
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().decode()
+        if not line:
+            code = self.process.wait(WAIT_S)
+            assert code == -signal.SIGKILL, f"serve ended with {code}: {self.output()}"
+            return False
+        self.port = int(line.split()[2].rpartition(":")[2])
+        return True
+
+    def ask(self) -> str:
+        """Ask for the story's operation; its id, or "" when the answer was lost with the hub."""
+        path = "rollback" if self.kit.story == ROLLBACK else "upgrade"
+        for _ in range(100):
+            if self._launcher_died():
+                return ""
+            try:
+                status, answer = self.request("POST", f"/api/hub/{path}")
+            except (OSError, http.client.HTTPException, ValueError):
+                if self.record():
+                    return ""
+                time.sleep(0.05)  # the hub died before it took the request: it is started again
+                continue
+            if status == 409 and self.record():
+                return ""  # the one before was accepted, and its answer lost
+            assert status == 202, f"{status} {answer}"
+            return str(answer["operation_id"])
+        raise AssertionError("nobody took the request")
+
+    def wait_for_end(self) -> None:
+        """Until the launcher is dead or the operation over and its prunings done."""
+        deadline = time.monotonic() + WAIT_S
+        while not self._launcher_died() and not self._quiet():
+            self.tick(deadline, "the end of the operation")
+
+    def _quiet(self) -> bool:
+        record = self.record()
+        return record.get("phase") in FINISHED or not record
+
+    def launcher_is_gone(self) -> None:
+        """Hub and helper end by themselves, and leave the port free."""
+        deadline = time.monotonic() + END_S
+        while running_on(self.home):
+            self.tick(deadline, "the end of hub and helper without their launcher")
+        self._reap()
+        if self.port:
+            with socket.socket() as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                one.bind(("127.0.0.1", self.port))
+
+    def wait_for_record(self, accepted: str) -> dict[str, Any]:
+        """The terminal record, of the accepted operation if one was; {} for none at all."""
+        deadline = time.monotonic() + WAIT_S
+        while not self.health() or not self._quiet():
+            if self._launcher_died():
+                self.launcher_is_gone()
+                assert self.serve() or self.serve(), "serve died twice"
+            self.tick(deadline, "a hub, and a terminal record")
+        record = self.record()
+        if accepted:
+            assert record.get("operation_id") == accepted, f"{accepted} was accepted: {record}"
+        return record
+
+    def check_truth(self, record: dict[str, Any]) -> None:
+        """`succeeded` if and only if its target runs and is current; the history agrees."""
+        with open(os.path.join(self.home, "releases", "boot.json"), encoding="utf-8") as file:
+            boot = json.load(file)
+        running = self.settled_health()
+        assert boot["trial"] is None, boot
+        assert boot["current"].endswith(running["release"][:16]), (boot["current"], running)
+        if not record:
+            return
+        target = {UPGRADE: NEW, ROLLBACK: OLD, SICK: NEW}[self.kit.story]
+        runs = running["version"] == target
+        assert (record["phase"] == "succeeded") == runs, f"{running} runs: {record}"
+        assert runs or "error" in record, record
+        status, body = self.request("GET", "/api/hub/upgrade/status")
+        assert status == 200 and body["phase"] == record["phase"], body
+        status, body = self.request("GET", "/api/hub/upgrade/history")
+        past = body if isinstance(body, list) else next(v for v in body.values() if isinstance(v, list))
+        mine = [one for one in past if one["operation_id"] == record["operation_id"]]
+        assert [one["phase"] for one in mine] == [record["phase"]], past
+
+    def settled_health(self) -> dict[str, Any]:
+        """Who answers; a hub that is being replaced is waited for."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            found = self.health()
+            if found is not None:
+                return found
+            self.tick(deadline, "an answer on /health")
+
+    def next_upgrade(self) -> None:
+        """A new request is accepted, and succeeds."""
+        deadline = time.monotonic() + FREE_S
+        while True:
+            status, answer = self.request("POST", "/api/hub/upgrade", {"channel": "rc"})
+            if status == 202:
+                break
+            assert status == 409, f"{status} {answer}"
+            self.tick(deadline, f"a new request being accepted: {answer}")
+        identity = answer["operation_id"]
+        deadline = time.monotonic() + WAIT_S
+        while self.record().get("phase") not in FINISHED:
+            self.tick(deadline, "the end of the next upgrade")
+        record = self.record()
+        assert record["operation_id"] == identity, record
+        assert record["phase"] == "succeeded", record
+        assert self.settled_health()["version"] == NEXT
+
+    def stop(self) -> None:
+        """An asked-for stop leaves no process."""
+        assert self.process is not None
+        os.kill(self.launcher_pid(), signal.SIGTERM)
+        code = self.process.wait(WAIT_S)
+        self._reap()
+        assert code == 0, f"serve ended with {code}: {self.output()}"
+        deadline = time.monotonic() + END_S
+        while running_on(self.home):
+            self.tick(deadline, "no process left")
+
+    def check_leftovers(self) -> None:
+        """No temporary file, nothing half staged, no scratch home, no release too many."""
+        left = []
+        for directory, names, files in os.walk(self.home):
+            left += [os.path.join(directory, name) for name in (*names, *files) if _is_leftover(name)]
+        left += [os.path.join(self.tmp, name) for name in os.listdir(self.tmp)]
+        assert not left, f"left over: {left}"
+        names = os.listdir(os.path.join(self.home, "releases"))
+        whole = [name for name in names if name[:1].isdigit() and not name.endswith(".bad")]
+        assert len(whole) <= 3, whole
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def tick(self, deadline: float, why: str) -> None:
+        """Wait a moment, and see that nothing serves twice."""
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited in vain for {why}; {self.record()}; {self.processes()}")
+        self.check_alone()
+        time.sleep(0.01)
+
+    def check_alone(self) -> None:
+        """Never two hubs, never two launchers: a child between fork and exec is seen only once."""
+        if time.monotonic() < self._alone_at:
+            return
+        self._alone_at = time.monotonic() + ALONE_EVERY_S
+        found: dict[str, list[int]] = {"serve": [], "run": []}
+        for pid in running_on(self.home):
+            words = command_of(pid)
+            for word, pids in found.items():
+                if word in words and words[0] != "strace":
+                    pids.append(pid)
+        pairs = {tuple(sorted(pids)) for pids in found.values() if len(pids) > 1}
+        assert not pairs & self._pairs, f"two serve at once: {self.processes()}"
+        self._pairs = pairs
+
+    def processes(self) -> dict[int, list[str]]:
+        return {pid: command_of(pid)[-6:] for pid in running_on(self.home)}
+
+    def launcher_pid(self) -> int:
+        """By what it says of itself: it may run under strace."""
+        assert self.process is not None
+        if not self.prefix:
+            return self.process.pid
+        with open(os.path.join(self.home, "serve.json"), encoding="utf-8") as file:
+            return int(json.load(file)["pid"])
+
+    def output(self) -> str:
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.read()[-4000:]
+
+    def record(self) -> dict[str, Any]:
+        """The record of the operation that runs now; {} for none since the story began."""
+        try:
+            with open(os.path.join(self.home, "hub-upgrade-status.json"), encoding="utf-8") as file:
+                value: dict[str, Any] = json.load(file)
+        except FileNotFoundError:
+            return {}
+        return value if not self._is_old(value) else {}
+
+    def _is_old(self, record: dict[str, Any]) -> bool:
+        """Whether it is of the life before."""
+        return self.kit.story == ROLLBACK and record["kind"] == UPGRADE and record["channel"] == "latest"
+
+    def health(self) -> dict[str, Any] | None:
+        try:
+            status, body = self.request("GET", "/health")
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        return body if status == 200 and isinstance(body, dict) else None
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            headers = {"Authorization": f"Bearer {self.kit.token}"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or b"null")
+        finally:
+            connection.close()
+
+    def _launcher_died(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def _reap(self) -> None:
+        if self.process is not None:
+            self.process.wait(WAIT_S)
+            if self.process.stdout is not None:
+                self.process.stdout.close()
+            self.process = None
+
+
+def _is_leftover(name: str) -> bool:
+    return name.endswith(".tmp") or name.startswith(".staging-") or ".corrupt" in name
