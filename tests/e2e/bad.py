@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import Callable, Mapping, NamedTuple
 
-from build_pyz import VERSION_FILE, with_version
+from build_pyz import ROOT, VERSION_FILE, with_version
 from hub_upgrade import repository
 from tests.e2e import harness
 
@@ -77,7 +77,7 @@ def build(version: str, overlay: Mapping[str, bytes] | None = None) -> str:
 
 def source_of(member: str) -> bytes:
     """A member of the archive as it is."""
-    return Path(harness.build_pyz.ROOT, member).read_bytes()
+    return Path(ROOT, member).read_bytes()
 
 
 def spoilt(name: str, code: str, condition: str) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 from tests.e2e import bad
 from tests.e2e.bad import EVERYWHERE, REAL_HOME, VERSION, Bad, Broken
-from tests.e2e.harness import WAIT_S, Hub, RealCase, cli, environment, wait_for
+from tests.e2e.harness import WAIT_S, Hub, RealCase, environment, wait_for
 from tests.e2e.prober import Prober, Report
 
 CONFIG = {
@@ -52,10 +52,10 @@ class Scene(RealCase):
     # --- the acts ---
 
     def begin(
-        self, program: str | None = None, **config: Any
+        self, program: str | None = None, config: Mapping[str, object] | None = None
     ) -> tuple[Hub, Before, Prober]:
         """The old version serves, and somebody keeps asking."""
-        self.configure(**{**self.config, **config})
+        self.configure(**{**self.config, **(config or {})})
         hub = self.hub(program).start()
         before = self.look(hub)
         self.assertEqual(before.health["version"], OLD)
@@ -88,9 +88,13 @@ class Scene(RealCase):
 
     def kill_helper(self, hub: Hub, before: str | None) -> None:
         """Stopped as soon as it has handed over, killed once the trial has been taken up."""
-        handed, boot = Path(self.home, "releases", "next.json"), {}
+        handed = Path(self.home, "releases", "next.json")
+        boot: dict[str, Any] = {}
         deadline = time.monotonic() + WAIT_S
-        while hub.record().get("operation_id") == before or not (boot.get("trial") or handed.exists()):
+        while True:
+            accepted = hub.record().get("operation_id") != before
+            if accepted and (boot.get("trial") or handed.exists()):
+                break
             self.assertLess(time.monotonic(), deadline, hub.record())
             self.assertNotIn("finished_at", self.newer(hub, before))
             time.sleep(POLL_S)
@@ -159,7 +163,7 @@ class Scene(RealCase):
     def refused(self, row: Bad) -> None:
         """As built: the preflight finds it."""
         bad.publish(self.repository, row.build(EVERYWHERE))
-        hub, before, prober = self.begin(**row.config)
+        hub, before, prober = self.begin(config=row.config)
         self.must_refuse(hub, before, prober, row.refused)
 
     def must_refuse(self, hub: Hub, before: Before, prober: Prober, why: str) -> None:
@@ -175,7 +179,7 @@ class Scene(RealCase):
     def taken_back(self, row: Bad, kill_helper: bool = False) -> None:
         """Bad only in the real home: tried, and taken back."""
         digest = bad.publish(self.repository, row.build(REAL_HOME))
-        hub, before, prober = self.begin(**row.config)
+        hub, before, prober = self.begin(config=row.config)
         code, said, record = self.upgrade(hub, kill_helper=kill_helper)
         self.old_again(hub)
         report = prober.stop()

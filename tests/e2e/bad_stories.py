@@ -7,6 +7,7 @@ import signal
 import socket
 from typing import Any
 
+from build_pyz import VERSION_FILE
 from tests.e2e import bad, load
 from tests.e2e.bad import BY_NAME, EVERYWHERE, REAL_HOME, VERSION, Bad
 from tests.e2e.bad_scene import OLD, Scene
@@ -48,7 +49,7 @@ def a_handoff_record_that_the_old_one_does_not_take(scene: Scene) -> None:
 
     That is no failure, so that there is but one case, without a preflight that could refuse it.
     """
-    members = {bad.VERSION_FILE: bad.versioned(HANDOFF_FORMATS="(2,)", HANDOFF_FORMAT="2")}
+    members = {VERSION_FILE: bad.versioned(HANDOFF_FORMATS="(2,)", HANDOFF_FORMAT="2")}
     bad.publish(scene.repository, bad.build(VERSION, members))
     hub, before, prober = scene.begin()
     _closed_after_their_answers(scene, hub, hub.upgrade(), OLD)

@@ -41,10 +41,6 @@ class Report(NamedTuple):
     answers: Counter[tuple[int, str]]
     longest_s: float
 
-    @property
-    def count(self) -> int:
-        return sum(self.answers.values())
-
 
 class Prober:
     """Probes a port in a thread of its own until `stop`."""

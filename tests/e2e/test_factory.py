@@ -7,11 +7,12 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import unittest
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.harness import CONFIG, Hub, RealCase, build, running_on, wait_for
+from tests.e2e.harness import CONFIG, Hub, RealCase, build, command_of, running_on, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUICK = {
@@ -55,6 +56,14 @@ def works(*command: str) -> bool:
         done = subprocess.run(command, capture_output=True, timeout=20, check=False)
         return done.returncode == 0
     return False
+
+
+needs_unshare = unittest.skipUnless(
+    os.geteuid() == 0 and works("unshare", "--mount", "true"), "needs root and unshare"
+)
+needs_setpriv = unittest.skipUnless(
+    os.geteuid() == 0 and works(*NOT_ALMIGHTY, "true"), "needs root and setpriv"
+)
 
 
 class FactoryCase(RealCase):
@@ -105,6 +114,10 @@ class FactoryCase(RealCase):
         names = os.listdir(os.path.join(self.home, "releases"))
         return next(n for n in names if n.startswith(f"{version}-") and not n.endswith(".bad"))
 
+    def is_marked_bad(self, version: str) -> bool:
+        mark = self.name_of(version) + ".bad"
+        return os.path.exists(os.path.join(self.home, "releases", mark))
+
 
 class ImageTest(FactoryCase):
     def test_a_newer_image_is_tried_once_and_is_current_when_proven(self) -> None:
@@ -137,7 +150,7 @@ class ImageTest(FactoryCase):
         boot = self.serves("1.1.0")
         self.assertEqual(len(boot["rejected"]), 1)
         self.assertEqual(self.tries_of("2.0.0"), 1)
-        self.assertTrue(os.path.exists(os.path.join(self.home, "releases", self.name_of("2.0.0") + ".bad")))
+        self.assertTrue(self.is_marked_bad("2.0.0"))
         self.upgrade_to("1.2.0")
         self.one.stop()
         self.one.start(TEST_BAD="1")
@@ -151,7 +164,7 @@ class ImageTest(FactoryCase):
         self.one.stop()
         self.one.start("--factory")
         self.assertEqual(self.serves("2.0.0")["rejected"], [], "mended, and forced")
-        self.assertFalse(os.path.exists(os.path.join(self.home, "releases", self.name_of("2.0.0") + ".bad")))
+        self.assertFalse(self.is_marked_bad("2.0.0"))
         self.assertEqual(self.one.stop(), 0)
 
     def test_an_older_image_changes_nothing_unless_it_is_forced(self) -> None:
@@ -161,7 +174,8 @@ class ImageTest(FactoryCase):
         self.installed(quick("1.0.0")).start()
         self.assertEqual(self.one.wait_healthy()["version"], "1.2.0")
         boot = self.serves("1.2.0")
-        self.assertEqual(self.one.request("GET", "/api/hub", token=self.one.token())[1]["launcher_version"], "1.0.0")
+        about = self.one.request("GET", "/api/hub", token=self.one.token())[1]
+        self.assertEqual(about["launcher_version"], "1.0.0")
         self.upgrade_to("2.0.0")
         self.one.stop()
         self.one.start("--factory")
@@ -219,7 +233,8 @@ class OverwrittenTest(FactoryCase):
         token = self.one.token()
         for path in ("/api/hub", "/api/hub/upgrade/plan", "/ready"):
             self.assertEqual(self.one.request("GET", path, token=token)[0], 200, path)
-        self.assertIn(self.one.request("GET", "/api/hub/upgrade/status", token=token)[0], (200, 404))
+        status = self.one.request("GET", "/api/hub/upgrade/status", token=token)[0]
+        self.assertIn(status, (200, 404))
         self.assertEqual(self.one.wait_healthy()["version"], version)
 
     def test_a_damaged_copy_of_the_factory_is_made_again_at_the_next_start(self) -> None:
@@ -233,7 +248,7 @@ class OverwrittenTest(FactoryCase):
             self.assertEqual(copy.read_bytes(), Path(quick("1.0.0")).read_bytes())
             self.assertEqual(self.one.stop(), 0)
 
-    def test_a_copy_of_the_factory_that_is_damaged_while_it_runs_keeps_nobody_from_serving(self) -> None:
+    def test_a_factory_copy_damaged_while_it_runs_keeps_nobody_from_serving(self) -> None:
         self.installed(quick("1.0.0")).start()
         copy = Path(self.home, "releases", self.name_of("1.0.0"), "hub.pyz")
         first = self.one.wait_healthy()
@@ -267,7 +282,7 @@ class UselessHomeTest(FactoryCase):
         return token
 
     def temporaries(self) -> list[str]:
-        return [n for n in os.listdir(os.environ.get("TMPDIR", "/tmp")) if n.startswith("hub-factory-")]
+        return [n for n in os.listdir(tempfile.gettempdir()) if n.startswith("hub-factory-")]
 
     def must_redeploy(self, token: str, why: str) -> None:
         """All that is promised for a home that cannot be used."""
@@ -295,42 +310,48 @@ class UselessHomeTest(FactoryCase):
         """The hub may die, and the launcher brings it back; then both leave."""
         before = self.one.wait_healthy()
         self.assertEqual(before["version"], version)
-        pid = next(p for p in running_on(self.home) if "run" in Path(f"/proc/{p}/cmdline").read_text().split("\0"))
+        pid = next(pid for pid in running_on(self.home) if "run" in command_of(pid))
         os.kill(pid, signal.SIGKILL)
-        again = wait_for(lambda: (h := self.one.health()) and h["instance"] != before["instance"] and h, "it")
+
+        def another() -> dict[str, Any] | None:
+            found = self.one.health()
+            return found if found and found["instance"] != before["instance"] else None
+
+        again = wait_for(another, "another hub")
         self.assertEqual(again["release"], before["release"])
         left = len(self.temporaries())
         self.assertEqual(self.one.stop(), 0)
         self.assertLessEqual(len(self.temporaries()), max(0, left - 1), "its private copy stays")
         self.assertEqual(running_on(self.home), [])
 
-    @unittest.skipUnless(os.geteuid() == 0 and works("unshare", "--mount", "true"), "needs unshare -m")
+    @needs_unshare
     def test_a_home_on_a_read_only_mount(self) -> None:
         token = self.prepared()
         for installed, argv in (("1.0.0", ()), ("1.2.0", ()), ("1.2.0", ("--factory",))):
             self.installed(quick(installed)).start(*argv, prefix=(*READ_ONLY, self.home))
             self.must_redeploy(token, "cannot be written (Read-only file system")
-            self.assertLess(self.one.output().count("the trial waits"), 4, "said once, not for ever")
+            self.assertLess(self.one.output().count("the trial waits"), 4, "said once")
             self.lives_on("1.1.0")
         self.one.start()
         self.serves("1.2.0")
         self.assertEqual(self.one.stop(), 0)
 
-    @unittest.skipUnless(os.geteuid() == 0 and works("unshare", "--mount", "true"), "needs unshare -m")
+    @needs_unshare
     def test_an_empty_home_on_a_read_only_mount(self) -> None:
         self.installed(quick("1.0.0")).start(prefix=(*READ_ONLY, self.home))
         self.replace(quick("2.0.0"))
         self.assertIn("cannot be written", self.one.output())
         self.lives_on("1.0.0")
 
-    @unittest.skipUnless(os.geteuid() == 0 and works(*NOT_ALMIGHTY, "true"), "needs root and setpriv")
+    @needs_setpriv
     def test_a_home_of_another_user_is_served_from_and_the_chown_is_told(self) -> None:
         token = self.prepared()
         for path in (Path(self.home), *Path(self.home).rglob("*")):
             os.chown(path, 4321, 4321)
             path.chmod(path.stat().st_mode | 0o055)
         self.one.start(prefix=NOT_ALMIGHTY)
-        self.must_redeploy(token, f"its owner is 4321, we are 0); mend it with: chown -R 0 {self.home}")
+        why = f"its owner is 4321, we are 0); mend it with: chown -R 0 {self.home}"
+        self.must_redeploy(token, why)
         self.lives_on("1.1.0")
         for path in (Path(self.home), *Path(self.home).rglob("*")):
             os.chown(path, 0, 0)
@@ -338,7 +359,7 @@ class UselessHomeTest(FactoryCase):
         self.upgrade_to("1.2.0")
         self.assertEqual(self.one.stop(), 0)
 
-    @unittest.skipUnless(os.geteuid() == 0 and works(*NOT_ALMIGHTY, "true"), "needs root and setpriv")
+    @needs_setpriv
     def test_a_home_that_nobody_may_look_into(self) -> None:
         os.chown(self.home, 4321, 4321)
         self.installed(quick("1.0.0")).start(prefix=NOT_ALMIGHTY)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import unittest
@@ -93,15 +94,15 @@ class OneShotTest(unittest.TestCase):
 
     def test_a_grandchild_that_keeps_the_pipes_does_not_hold_up_the_answer(self) -> None:
         code = (
-            "import os, sys, time\n"
-            "print('done', flush=True)\n"
-            "if os.fork() == 0: os.setsid(); time.sleep(5); os._exit(0)\n"
+            "import os, time\n"
+            "pid = os.fork()\n"
+            "if pid: print(pid, flush=True)\n"
+            "else: os.setsid(); time.sleep(60)\n"
         )
         with mock.patch.object(children, "PIPE_GRACE_S", 0.05):
-            began = time.monotonic()
             self.start(code)
-            self.assertEqual(self.until_done().stdout, b"done\n")
-        self.assertLess(time.monotonic() - began, 4)
+            grandchild = int(self.until_done().stdout)
+        os.kill(grandchild, signal.SIGKILL)  # it lives: nobody has waited for its end
 
     def test_cancelled_it_is_killed_reaped_and_says_nothing_even_when_just_forked(self) -> None:
         child = self.start("import time; time.sleep(60)")

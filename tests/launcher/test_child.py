@@ -27,6 +27,7 @@ print(json.dumps(said), flush=True)
 print("the end of the launcher:", os.read(0, 1), flush=True)
 sys.exit(7)
 """
+KEPT = ("PATH", "TMPDIR", "HTTPS_PROXY", "A")
 
 
 class RelayTest(Scene):
@@ -166,7 +167,10 @@ class ChildTest(Scene):
         self, code: str = REPORT, lock_fd: int = -1, env: Mapping[str, str] | None = None
     ) -> Child:
         path = self.put("hub.pyz", zipapp(code))
-        child = Child(self.loop, path, self.listener, lock_fd, env or {}, self.ends.append)
+        with mock.patch.dict(os.environ):
+            for name in set(os.environ) - {*KEPT, *child_module.NEVER_INHERITED}:
+                del os.environ[name]  # what it reports must fit into a line
+            child = Child(self.loop, path, self.listener, lock_fd, env or {}, self.ends.append)
         self.addCleanup(self.end, child.pid)
         return child
 
