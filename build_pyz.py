@@ -1,10 +1,10 @@
 """Build one reproducible `hub.pyz`: `python3 build_pyz.py [--output FILE] [--version X]`.
 
 The archive holds the source, its prose (comments, docstrings) left out line for line so that
-tracebacks still point to the right place, and beside it the code of what must start fast,
-compiled by the interpreter that builds
-(unchecked-hash .pyc: only its own minor version of Python takes them up, and starts three times
-faster; every other passes over them). The same sources give the same bytes, in every directory
+tracebacks still point to the right place, and a level of indentation one space. Beside it lies
+the code of what must start fast, compiled by the interpreter that builds (unchecked-hash .pyc:
+only its own minor version of Python takes them up, and starts three times faster; every other
+passes over them). The same sources give the same bytes, in every directory
 and at every time.
 """
 
@@ -22,7 +22,7 @@ import sys
 import tokenize
 import zipfile
 from pathlib import Path
-from typing import Mapping
+from typing import Iterable, Mapping
 
 from hub_upgrade.domain.versions import is_version, normal
 from hub_upgrade.host import files
@@ -120,7 +120,7 @@ def sources(root: Path = ROOT) -> dict[str, bytes]:
 
 
 def without_prose(source: bytes) -> bytes:
-    """The same code on the same lines without comments and docstrings: a third of the file.
+    """The same code on the same lines without comments, docstrings and most of its indentation.
 
     What is no Python that this interpreter can parse comes back as it is.
     """
@@ -140,7 +140,25 @@ def without_prose(source: bytes) -> bytes:
             body: list[ast.stmt] = found if isinstance(found, list) else []
             for statement in filter(_is_prose, body):
                 _blank(lines, statement, alone=len(body) == 1 and node is not tree)
+    for row in set(range(1, len(lines) + 1)) - _inside_texts(tokens):
+        bare = lines[row - 1].lstrip(" ")
+        lines[row - 1] = " " * ((len(lines[row - 1]) - len(bare)) // 4) + bare
     return "\n".join(lines).encode("utf-8") + b"\n"
+
+
+def _inside_texts(tokens: Iterable[tokenize.TokenInfo]) -> set[int]:
+    """The lines that begin inside a text of several lines; from 3.12 on an f-string is tokens."""
+    rows: set[int] = set()
+    begins: list[int] = []
+    for token in tokens:
+        kind = tokenize.tok_name[token.type]
+        if kind == "STRING":
+            rows.update(range(token.start[0] + 1, token.end[0] + 1))
+        elif kind == "FSTRING_START":
+            begins.append(token.start[0])
+        elif kind == "FSTRING_END":
+            rows.update(range(begins.pop() + 1, token.end[0] + 1))
+    return rows
 
 
 def _is_prose(node: ast.AST) -> bool:

@@ -13,7 +13,7 @@ import tempfile
 import unittest
 import zipfile
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import build_pyz
 from hub_upgrade.host.files import sha256_file
@@ -114,6 +114,27 @@ class Build(unittest.TestCase):
                 after.visit(ast.parse(lean))
                 self.assertEqual(before.found, after.found)
                 self.assertFalse([n for n in ast.walk(ast.parse(lean)) if build_pyz._is_prose(n)])
+
+    def test_a_text_of_several_lines_keeps_its_spaces(self) -> None:
+        code = (
+            "def f(a):\n"
+            '    text = """one\n'
+            "        two # three\n"
+            '    """\n'
+            "    more = (f'''{a}\n"
+            "        {a}''',\n"
+            "            a)\n"
+            "    return text, more\n"
+        )
+        lean = build_pyz.without_prose(code.encode()).decode()
+        indented = [line for line in lean.splitlines() if line.startswith("  ")]
+        self.assertEqual(indented, ["        two # three", '    """', "        {a}''',", "   a)"])
+        results = []
+        for text in (code, lean):
+            names: dict[str, Any] = {}
+            exec(text, names)
+            results.append(names["f"](1))
+        self.assertEqual(results[0], results[1])
 
     def test_it_runs_by_its_name_and_by_its_shebang(self) -> None:
         self.assertEqual(stat.S_IMODE(self.file.stat().st_mode), 0o755)

@@ -160,7 +160,7 @@ def _seen(found: Found) -> tuple[str, str]:
         return "", f"{address} does not answer ({error or type(error).__name__})"
     value = answer.value if isinstance(answer.value, dict) else {}
     if answer.status != 200 or value.get("instance") != found.serving["instance"]:
-        return "", f"another one answers at {address}"
+        return "", f"{address} is not what serve.json says; on a full disk that is not written"
     return str(value.get("version")), ""
 
 

@@ -19,17 +19,20 @@ except ImportError:
         from hashlib import sha256 as _sha256
 
 MAX_JSON_BYTES = 4 * 1024 * 1024
+LACKING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What opening a file says for want of descriptors or memory: nothing about the file."""
 F_FULLFSYNC = 51
 """macOS: fsync alone leaves the data in the drive's cache (fcntl(2) there)."""
 
 
 class Unreadable(Exception):  # noqa: N818 - it is an answer about a file, and read as one
-    """A file is there and cannot be taken for what it should be."""
+    """A file is there and cannot be taken for what it should be; `passing`: not at this moment."""
 
-    def __init__(self, path: str, why: str) -> None:
+    def __init__(self, path: str, why: str, passing: bool = False) -> None:
         super().__init__(f"{path} cannot be read: {why}")
         self.path = path
         self.why = why
+        self.passing = passing
 
 
 class Home(NamedTuple):
@@ -227,7 +230,8 @@ def read_json(path: str) -> dict[str, Any] | None:
             raise Unreadable(path, "it is a link that leads nowhere") from None
         return None
     except OSError as error:
-        raise Unreadable(path, error.strerror or str(error)) from error
+        why = error.strerror or str(error)
+        raise Unreadable(path, why, error.errno in LACKING) from error
     try:
         value = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:

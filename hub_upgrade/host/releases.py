@@ -96,8 +96,20 @@ def add(home: Home, version: str, data: bytes) -> str:
 def digest_of(home: Home, name: str) -> str | None:
     """The SHA-256 of a release's file as it lies there; None when it cannot be read."""
     try:
+        return _digest(home, name)
+    except OSError:
+        return None
+
+
+def _digest(home: Home, name: str) -> str | None:
+    """The same; raises OSError when nothing can be opened just now."""
+    try:
         return files.sha256(files.read_regular(path_of(home, name), 64 * 1024 * 1024))
-    except (OSError, files.Unreadable):
+    except files.Unreadable:
+        return None
+    except OSError as error:
+        if error.errno in files.LACKING:
+            raise
         return None
 
 
@@ -118,13 +130,22 @@ def _read_marker(path: str) -> str | None:
 
 
 def find(home: Home) -> dict[str, Release]:
-    """Every release directory, the damaged ones too (`whole` tells); never raises."""
+    """Every release directory, the damaged ones too (`whole` tells).
+
+    Raises OSError when nothing can be opened just now: that says nothing about any release.
+    """
     found = {}
-    for name in _list(home.releases):
+    try:
+        names = os.listdir(home.releases)
+    except OSError as error:
+        if error.errno in files.LACKING:
+            raise
+        names = []
+    for name in names:
         version = version_of(name)
         if version is None:
             continue
-        digest = digest_of(home, name) or ""
+        digest = _digest(home, name) or ""
         marker = _read_marker(os.path.join(home.releases, name, GOOD))
         found[name] = Release(
             name=name,
@@ -213,7 +234,8 @@ def _flock(descriptor: int, shared: bool) -> bool:
 def prune(home: Home, keep: set[str]) -> list[str]:
     """Remove what nobody needs or runs: old releases, leftovers of dead writers, old marks.
 
-    The caller holds `operation.lock`, so that nobody stages meanwhile. Returns what went.
+    The caller is the launcher, and holds `operation.lock`, so that nobody stages meanwhile.
+    Returns which of the releases and half staged ones went.
     Best effort: what cannot be removed is left for another time.
     """
     gone = []
@@ -222,14 +244,21 @@ def prune(home: Home, keep: set[str]) -> list[str]:
         if name.startswith(STAGING) or (version_of(name) is not None and name not in keep):
             if _remove_release(home, full):
                 gone.append(name)
-        elif name.startswith(".") and name.endswith(".tmp") and os.path.isfile(full):
-            try:
-                os.unlink(full)
-                gone.append(name)
-            except OSError:
-                pass
+    half_written = [(home.root, ".serve.json."), (home.releases, ".")]
+    half_written += [(os.path.join(home.releases, name), f".{GOOD}.") for name in keep]
+    for directory, begins in half_written:
+        _prune_temporaries(directory, begins)
     _prune_marks(home)
     return gone
+
+
+def _prune_temporaries(directory: str, begins: str) -> None:
+    for name in _list(directory):
+        if name.startswith(begins) and name.endswith(".tmp"):
+            try:
+                os.unlink(os.path.join(directory, name))
+            except OSError:
+                pass
 
 
 def sweep(home: Home) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hub_upgrade.domain import boot
 from hub_upgrade.domain.boot import Action, World
-from hub_upgrade.domain.boot_record import BootRecord, Next, Trial
+from hub_upgrade.domain.boot_record import BootRecord, Next, Release, Trial
 from hub_upgrade.host import boot_store, files, operation_log, processes, releases
 from hub_upgrade.host.files import Lock, Unreadable
 from hub_upgrade.launcher.child import Child
@@ -30,6 +30,7 @@ class Disk:
         self._proving = proving
         self._boot_signature: tuple[int, ...] | None = None
         self._complained: dict[str, float] = {}
+        self._found: dict[str, Release] = {}
         self._serve_json: dict[str, Any] = {}
         self._serve_signature: tuple[int, ...] = ()
 
@@ -46,7 +47,7 @@ class Disk:
             self._boot_signature = _signature(self._home.boot_json)
             return found
         bad = releases.bad_digests(self._home)
-        made = boot.rebuilt(releases.find(self._home), bad, files.now_rfc3339())
+        made = boot.rebuilt(self.world().releases, bad, files.now_rfc3339())
         if made.current is not None:
             say(f"boot.json was made anew: {made.current} is the best release ever proven")
         return made
@@ -57,12 +58,15 @@ class Disk:
         return self._boot_signature is not None
 
     def world(self) -> World:
-        """What the disk holds now; what cannot be run is said once."""
-        found = releases.find(self._home)
-        for release in found.values():
+        """What the disk holds now, or held when last seen; what cannot be run is said once."""
+        try:
+            self._found = releases.find(self._home)
+        except OSError as error:
+            self.complain(f"{self._home.releases} cannot be looked at now: {error.strerror}")
+        for release in self._found.values():
             if not release.whole:
                 self.complain(f"passed over {release.name}: it is missing or damaged")
-        return World(found, self._place.factory, self._settings.tries, files.now_rfc3339())
+        return World(self._found, self._place.factory, self._settings.tries, files.now_rfc3339())
 
     def path(self, name: str) -> str:
         """The file of a release; the factory's may lie in a place of its own."""
@@ -77,6 +81,9 @@ class Disk:
         try:
             return boot_store.read_next(self._home)
         except Unreadable as error:
+            if error.passing:
+                self.complain(str(error))
+                return None
             say(f"passed over: {error}")
             try:
                 files.move_aside(self._home.next_json)
@@ -124,7 +131,7 @@ class Disk:
                 releases.mark_bad(self._home, action.release, action.digest)
             elif action.verb == "unbad":
                 releases.unmark_bad(self._home, action.release)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ""  # the release directory is gone: there is nothing to mark
         except OSError as error:
             return error.strerror or str(error)

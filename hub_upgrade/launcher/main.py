@@ -91,7 +91,8 @@ class Launcher:
     def run(self) -> int:
         """Serve until somebody asks for the end; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            self.loop.on_signal(number, self._asked_to_stop)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup(1)
+                self.loop.on_signal(number, self._asked_to_stop)
         self.loop.on_signal(signal.SIGUSR1, self._tick)
         self.loop.reap_orphans = os.getpid() == 1
         self.loop.on_late(self._slept)
@@ -164,7 +165,8 @@ class Launcher:
         if self.child is not None:
             self.child.relay.flush()
         self._check_watchdog()
-        self._disk.keep(self.mind.record)
+        if not self.mind.todo:  # else the record's turn comes after that of the markers
+            self._disk.keep(self.mind.record)
         self._flush()
         self._tick()
 

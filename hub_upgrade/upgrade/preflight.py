@@ -15,8 +15,9 @@ from typing import Any, Mapping, NamedTuple
 from hub_upgrade.domain import probation
 from hub_upgrade.domain.probation import Expected, Probation
 from hub_upgrade.errors import RefusedError
-from hub_upgrade.host import commands, files, interpreter, processes
+from hub_upgrade.host import commands, files, interpreter, processes, releases
 from hub_upgrade.host.children import environment
+from hub_upgrade.host.files import Home
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.upgrade.candidate import Candidate
 
@@ -43,10 +44,10 @@ class Says(NamedTuple):
 
 
 class Preflight:
-    """Tries releases; what they print goes into `log`."""
+    """Tries releases; what they print goes into `log`. The caller holds `operation.lock`."""
 
-    def __init__(self, hub_json: str, log: OperationLog) -> None:
-        self._hub_json = hub_json
+    def __init__(self, home: Home, log: OperationLog) -> None:
+        self._home = home
         self._log = log
 
     def ask(self, path: str, version: str) -> Says:
@@ -58,9 +59,9 @@ class Preflight:
 
         Raises RefusedError with a sentence that bears its last words, or OSError.
         """
-        scratch = _scratch()
+        scratch = _scratch(self._home)
         try:
-            _copy(self._hub_json, os.path.join(scratch, "hub.json"))
+            _copy(self._home.hub_json, os.path.join(scratch, "hub.json"))
             _prove(path, Expected(version, digest), scratch, self._log)
         finally:
             _remove(scratch)
@@ -164,9 +165,9 @@ def _stop(candidate: Candidate) -> None:
 # --- the scratch home ---------------------------------------------------------------------------
 
 
-def _scratch() -> str:
-    base = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a new directory of mode 0700 below
-    path = os.path.join(os.path.abspath(base), f"hub-preflight-{os.urandom(8).hex()}")
+def _scratch(home: Home) -> str:
+    """Named so that whoever settles for a helper that died takes it away."""
+    path = os.path.join(home.releases, f"{releases.STAGING}preflight-{os.urandom(6).hex()}")
     os.mkdir(path, 0o700)
     return path
 

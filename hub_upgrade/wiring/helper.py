@@ -85,7 +85,7 @@ def _owned(
     if record.phase == RESTARTING:
         return _left_by_another(home, store, launcher)
     log = OperationLog(operation_log.open_log(home, operation_id))
-    preflight = Preflight(home.hub_json, log)
+    preflight = Preflight(home, log)
     source = _source(home)
     code = Transaction(record, home, store, source, preflight, launcher, log).run()
     record = store.read() or record

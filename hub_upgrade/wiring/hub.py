@@ -105,6 +105,8 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     store: Store = MemoryStatusStore() if trouble else StatusStore(home, recheck_s=RECHECK_S)
     tokens = TokenStore(home, RECHECK_S)
     serving = boot_store.read_serve(home) or {}
+    if serving.get("pid") != LAUNCHER_PID:
+        serving = {}  # another launcher's: ours could not write its own
     start = helper_starter(home, program, LAUNCHER_PID)
 
     operations = OpenOperation(home, store, running, loop)

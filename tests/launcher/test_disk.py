@@ -96,6 +96,15 @@ class RecordTest(DiskTest):
         self.assertEqual((worlds[0].tries, worlds[0].factory), (4, self.disk._place.factory))
         self.assertEqual(self.said().count(f"passed over {name}"), 1)
 
+    def test_without_a_descriptor_left_it_is_as_it_was_last_seen(self) -> None:
+        name, _ = self.add("1.0.0", b"one", good=True)
+        seen = self.disk.world()
+        for lacking in ("os.listdir", "hub_upgrade.host.files.read_regular"):
+            with mock.patch(lacking, side_effect=OSError(errno.EMFILE, "Too many open files")):
+                self.assertEqual(self.disk.world().releases, seen.releases)
+        self.assertIn("cannot be looked at now: Too many open files", self.said())
+        self.assertTrue(seen.releases[name].whole)
+
     def test_the_same_complaint_is_heard_once_a_minute_and_others_at_once(self) -> None:
         clock = [1000.0]
         with mock.patch.object(time, "monotonic", lambda: clock[0]):
@@ -134,6 +143,14 @@ class NextTest(DiskTest):
             self.assertIn("next.json", self.said())
         self.assertIsNone(self.disk.next())
         self.assertEqual(self.said(), "")
+
+    def test_one_that_no_descriptor_is_left_for_is_taken_up_later(self) -> None:
+        handed = self.next_of(self.trial())
+        boot_store.write_next(self.home, handed)
+        with mock.patch("os.open", side_effect=OSError(errno.ENFILE, "Too many open files")):
+            self.assertEqual([self.disk.next() for _ in range(3)], [None] * 3)
+        self.assertEqual(self.said().count("Too many open files"), 1)
+        self.assertEqual(self.disk.next(), handed)
 
     def test_one_that_cannot_even_be_moved_is_said_and_stops_nothing(self) -> None:
         self.write(self.home.next_json, b"{")
@@ -203,6 +220,11 @@ class CarryOutTest(DiskTest):
             self.assertEqual((found.good, found.bad), (good, bad), verb)
         self.assertEqual(self.carry_out("record", name, digest), "")
         self.assertEqual(boot_store.read_boot(self.home), BootRecord(current=name))
+
+    def test_a_release_that_is_a_file_has_nothing_to_mark(self) -> None:
+        name = "1.0.0-" + "a" * 16
+        self.write(os.path.join(self.home.releases, name), b"")
+        self.assertEqual(self.carry_out("good", name, "a" * 64), "")
 
     def test_a_release_that_is_gone_has_nothing_to_mark(self) -> None:
         self.assertEqual(self.carry_out("good", "1.0.0-" + "a" * 16, "a" * 64), "")

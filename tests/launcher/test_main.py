@@ -9,6 +9,7 @@ import unittest
 from unittest import mock
 
 from hub_upgrade.domain import probation
+from hub_upgrade.domain.boot import Action
 from hub_upgrade.host import boot_store
 from hub_upgrade.host.look import Look, Seen
 from hub_upgrade.host.loop import Loop
@@ -49,6 +50,21 @@ class LauncherTest(Scene):
             while not seen and time.monotonic() < deadline:
                 loop.turn()
         self.assertEqual(seen, [Seen(0, {}, os.strerror(errno.EMFILE))])
+
+    def test_a_lost_record_waits_for_the_markers_that_come_before_it(self) -> None:
+        loop = Loop()
+        self.addCleanup(loop.close)
+        launcher = main.Launcher(self.settings(), self.place(), loop, forced=False, proving=False)
+        kept: list[object] = []
+        todo = (Action("good", "1.0.0-" + "a" * 16, digest="a" * 64), main.RECORD)
+        with mock.patch.object(launcher._disk, "keep", kept.append):
+            with mock.patch.object(launcher._disk, "carry_out", lambda *_: "No space left"):
+                launcher.mind = launcher.mind._replace(todo=todo)
+                launcher._every_second()
+                self.assertEqual(kept, [])
+            launcher.mind = launcher.mind._replace(todo=())
+            launcher._every_second()
+        self.assertEqual(len(kept), 1)
 
 
 if __name__ == "__main__":
