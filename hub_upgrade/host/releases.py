@@ -241,9 +241,9 @@ def prune(home: Home, keep: set[str]) -> list[str]:
     gone = []
     for name in _list(home.releases):
         full = os.path.join(home.releases, name)
-        if name.startswith(STAGING) or (version_of(name) is not None and name not in keep):
-            if _remove_release(home, full):
-                gone.append(name)
+        unwanted = version_of(name) is not None and name not in keep
+        if (unwanted or name.startswith(STAGING)) and _remove_release(home, full):
+            gone.append(name)
     half_written = [(home.root, ".serve.json."), (home.releases, ".")]
     half_written += [(os.path.join(home.releases, name), f".{GOOD}.") for name in keep]
     for directory, begins in half_written:

@@ -168,7 +168,7 @@ class Prepared(Helper):
         self.assertEqual((record.phase, record.step), (op.RESTARTING, op.HANDING_OVER))
         self.assertIn("decided at the next start", self.upgrade_log())
         self.assertTrue(releases.is_whole(self.home, self.name, self.digest))
-        self.assertFalse([n for n in os.listdir(self.home.root) if n.startswith("hub-preflight")])
+        self.assertFalse([n for n in os.listdir(self.home.releases) if n.startswith(".staging")])
 
     def upgrade_log(self) -> str:
         path = os.path.join(self.home.logs, "upgrade-o1.log")

@@ -39,6 +39,8 @@ STORIES = (UPGRADE, ROLLBACK, SICK)
 """A good release, the way back from one, and a release that is rejected in the real home."""
 END_S = 15.0
 """Within this time hub and helper end by themselves when their launcher is gone."""
+LATE_S = 0.5
+"""Within this time after its terminal record an operation's last acts are done."""
 FREE_S = 5.0
 """Within this time after a terminal record a new request is accepted."""
 WAIT_S = 60.0
@@ -118,33 +120,35 @@ class Life:
             time.sleep(0.02)
         if self.process is not None:
             self.process.kill()
-            self._reap()
+        self._reap()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     # --- the story ------------------------------------------------------------------------------
 
-    def live(self, point: Point | None, victim: str, during: Callable[[Life], None] | None = None) -> bool:
-        """Live it with this death in it; whether the death came. `during` strikes from outside."""
+    def live(self, point: Point | None, victim: str = "", *, at_once: bool = False) -> bool:
+        """Live it with this death in it; whether the death came.
+
+        Where the launcher dies too, `serve` is started again when the others have ended, or
+        `at_once`, while they may still be there.
+        """
         mortal.write_plan(self.plan, self.home, self.acts, point, victim)
         accepted = ""
         if self.serve():
             accepted = self.ask()
-            if during is not None:
-                during(self)
             self.wait_for_end()
-        killed = self.process is None or self._launcher_died()
-        if killed:
-            self.launcher_is_gone()
-        struck = mortal.struck(self.acts)
-        for _ in range(2):  # the point may lie in the second start
-            if self.process is None and not self.serve():
-                self.launcher_is_gone()
+        came = self.death()
+        if self._launcher_died():
+            if not at_once:
+                self.wait_for_orphans()
+            self._reap()
+            assert self.serve(), self.output()
         record = self.wait_for_record(accepted)
+        mortal.ended(self.acts)
         self.check_truth(record)
         self.next_upgrade()
         self.stop()
         self.check_leftovers()
-        return struck or mortal.struck(self.acts)
+        return came
 
     def serve(self) -> bool:
         """Start `serve`; False when it died before it listened."""
@@ -185,33 +189,40 @@ class Life:
         raise AssertionError("nobody took the request")
 
     def wait_for_end(self) -> None:
-        """Until the launcher is dead or the operation over and its prunings done."""
+        """Until the launcher is dead, or the operation over with what comes after its record."""
         deadline = time.monotonic() + WAIT_S
         while not self._launcher_died() and not self._quiet():
             self.tick(deadline, "the end of the operation")
+        late = time.monotonic() + LATE_S
+        while time.monotonic() < late and mortal.struck(self.acts) is None:
+            self.tick(deadline, "what comes late")
+
+    def death(self) -> bool:
+        """Whether somebody was struck; then that they are dead."""
+        struck = set(mortal.struck(self.acts) or ())
+        deadline = time.monotonic() + WAIT_S
+        while struck & set(running_on(self.home)):
+            self.tick(deadline, "a death")
+        return bool(struck)
 
     def _quiet(self) -> bool:
         record = self.record()
         return record.get("phase") in FINISHED or not record
 
-    def launcher_is_gone(self) -> None:
-        """Hub and helper end by themselves, and leave the port free."""
+    def wait_for_orphans(self) -> None:
+        """Hub and helper end by themselves without their launcher, and leave the port free."""
         deadline = time.monotonic() + END_S
         while running_on(self.home):
             self.tick(deadline, "the end of hub and helper without their launcher")
-        self._reap()
-        if self.port:
-            with socket.socket() as one:
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                one.bind(("127.0.0.1", self.port))
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(("127.0.0.1", self.port))
 
     def wait_for_record(self, accepted: str) -> dict[str, Any]:
         """The terminal record, of the accepted operation if one was; {} for none at all."""
         deadline = time.monotonic() + WAIT_S
         while not self.health() or not self._quiet():
-            if self._launcher_died():
-                self.launcher_is_gone()
-                assert self.serve() or self.serve(), "serve died twice"
+            assert not self._launcher_died(), self.output()
             self.tick(deadline, "a hub, and a terminal record")
         record = self.record()
         if accepted:
@@ -234,9 +245,8 @@ class Life:
         status, body = self.request("GET", "/api/hub/upgrade/status")
         assert status == 200 and body["phase"] == record["phase"], body
         status, body = self.request("GET", "/api/hub/upgrade/history")
-        past = body if isinstance(body, list) else next(v for v in body.values() if isinstance(v, list))
-        mine = [one for one in past if one["operation_id"] == record["operation_id"]]
-        assert [one["phase"] for one in mine] == [record["phase"]], past
+        mine = [one for one in body["operations"] if one["operation_id"] == record["operation_id"]]
+        assert [one["phase"] for one in mine] == [record["phase"]], body
 
     def settled_health(self) -> dict[str, Any]:
         """Who answers; a hub that is being replaced is waited for."""
@@ -278,10 +288,8 @@ class Life:
 
     def check_leftovers(self) -> None:
         """No temporary file, nothing half staged, no scratch home, no release too many."""
-        left = []
-        for directory, names, files in os.walk(self.home):
-            left += [os.path.join(directory, name) for name in (*names, *files) if _is_leftover(name)]
-        left += [os.path.join(self.tmp, name) for name in os.listdir(self.tmp)]
+        left = [str(path) for path in Path(self.home).rglob("*") if _is_leftover(path.name)]
+        left += os.listdir(self.tmp)
         assert not left, f"left over: {left}"
         names = os.listdir(os.path.join(self.home, "releases"))
         whole = [name for name in names if name[:1].isdigit() and not name.endswith(".bad")]
@@ -337,7 +345,8 @@ class Life:
 
     def _is_old(self, record: dict[str, Any]) -> bool:
         """Whether it is of the life before."""
-        return self.kit.story == ROLLBACK and record["kind"] == UPGRADE and record["channel"] == "latest"
+        grown_up = record["kind"] == UPGRADE and record["channel"] == "latest"
+        return self.kit.story == ROLLBACK and grown_up
 
     def health(self) -> dict[str, Any] | None:
         try:

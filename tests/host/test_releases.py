@@ -261,8 +261,18 @@ class PruneTest(InAHome):
         os.makedirs(self.inside("notes"))
         os.symlink("/", self.inside(".staging-link"))
         gone = releases.prune(self.home, set())
-        self.assertEqual(sorted(gone), [".boot.json.0123.tmp", ".staging-abc"])
+        self.assertEqual(gone, [".staging-abc"])
         self.assertEqual(self.names(), [".keep", ".staging-link", "notes"])
+
+    def test_what_a_launcher_left_half_written_goes_wherever_it_was_written(self) -> None:
+        kept = self.add()
+        theirs = os.path.join(self.home.root, ".services.json.0123.tmp")
+        mine = [os.path.join(self.home.root, ".serve.json.0123.tmp")]
+        mine.append(self.inside(kept, ".good.0123.tmp"))
+        for path in (*mine, theirs):
+            files.write_new(path, b"half")
+        releases.prune(self.home, {kept})
+        self.assertEqual([path for path in (*mine, theirs) if os.path.exists(path)], [theirs])
 
     def test_a_sweep_takes_what_is_half_staged_and_nothing_else(self) -> None:
         name = self.add()

@@ -11,7 +11,8 @@ import unittest
 from unittest import mock
 
 from hub_upgrade.errors import RefusedError
-from hub_upgrade.host import files
+from hub_upgrade.host import files, releases
+from hub_upgrade.host.files import Home
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.upgrade import preflight as module
 from hub_upgrade.upgrade.preflight import Preflight, Says
@@ -80,10 +81,9 @@ class Candidates(unittest.TestCase):
     def setUp(self) -> None:
         self.root = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.root)
-        self.scratch = os.path.join(self.root, "tmp")
-        os.mkdir(self.scratch)
-        self.hub_json = os.path.join(self.root, "hub.json")
-        with open(self.hub_json, "w", encoding="ascii") as file:
+        self.home = Home(self.root)
+        os.mkdir(self.home.releases)
+        with open(self.home.hub_json, "w", encoding="ascii") as file:
             file.write("{}")
         self.log_path = os.path.join(self.root, "log")
         self.descriptor = os.open(self.log_path, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -102,16 +102,16 @@ class Candidates(unittest.TestCase):
         with open(path, "wb") as file:
             file.write(data)
         digest = files.sha256(data)
-        environ = {"TMPDIR": self.scratch, "DIGEST": digest, "PARACHUTE_HOME": self.root}
+        environ = {"DIGEST": digest, "PARACHUTE_HOME": self.root}
         descriptors = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
         try:
             with mock.patch.dict(os.environ, environ):
-                trial = Preflight(self.hub_json, OperationLog(self.descriptor))
+                trial = Preflight(self.home, OperationLog(self.descriptor))
                 says = trial.ask(path, "1.1.0")
                 trial.prove(path, "1.1.0", digest)
                 return says
         finally:
-            self.assertEqual(os.listdir(self.scratch), [], "the scratch home is left behind")
+            self.assertEqual(os.listdir(self.home.releases), [], "the scratch home is left behind")
             if descriptors:
                 self.assertEqual(len(os.listdir("/proc/self/fd")), descriptors)
             with self.assertRaises(ChildProcessError):
@@ -129,12 +129,17 @@ class Candidates(unittest.TestCase):
 
     def test_a_healthy_candidate_passes_and_never_sees_the_real_home(self) -> None:
         self.assertEqual(self.try_out("well"), Says("1.1.0", 2, 1))
-        self.assertIn(f"home {self.scratch}/", self.log())
+        self.assertIn(f"home {self.home.releases}/.staging-", self.log())
         self.assertIn("['hub.json', 'logs', 'mine']", self.log())
         self.assertFalse(os.path.exists(os.path.join(self.root, "mine")))
 
+    def test_the_scratch_home_of_a_helper_that_died_goes_with_what_it_had_staged(self) -> None:
+        os.makedirs(os.path.join(module._scratch(self.home), "logs"))
+        releases.sweep(self.home)
+        self.assertEqual(os.listdir(self.home.releases), [])
+
     def test_without_a_hub_json_there_is_none_in_the_scratch_home(self) -> None:
-        os.unlink(self.hub_json)
+        os.unlink(self.home.hub_json)
         self.try_out("well")
         self.assertIn("['logs', 'mine']", self.log())
 

@@ -1,0 +1,122 @@
+"""Where the lives of each story can be struck, and which deaths are tried."""
+
+from __future__ import annotations
+
+import random
+from typing import Iterable, NamedTuple
+
+from hub_upgrade.domain import operation as op
+from tests.crash.lives import SICK, STORIES, Kit, Life
+from tests.crash.mortal import Place, Point, places
+from tests.e2e import moments
+
+ALL = "all"
+MOMENTS = {
+    op.ACCEPTED: "hub: replace hub-upgrade-status.json pending/accepted",
+    **{
+        step: f"helper: replace hub-upgrade-status.json running/{step}"
+        for step in (op.RESOLVING, op.STAGING, op.VERIFYING, op.PREFLIGHT)
+    },
+    op.HANDING_OVER: "helper: replace hub-upgrade-status.json restarting/handing-over",
+    moments.NEXT_WRITTEN: "helper: replace next.json",
+    "taken-up": "launcher: replace boot.json trial",
+    moments.TOLD: "hub's child: exec version",
+    op.PROVING: "helper: replace hub-upgrade-status.json restarting/proving",
+    moments.STARTING: "hub: exec run",
+    moments.PROBATION: "hub: say READY=1",
+    "good": "launcher: replace release/good",
+    moments.COMMITTED: "launcher: replace boot.json committed",
+    "bad": "launcher: replace release.bad",
+    "rejected": "launcher: replace boot.json rejected",
+    "succeeded": "hub: replace hub-upgrade-status.json succeeded/proving",
+    "failed": "hub: replace hub-upgrade-status.json failed/proving",
+}
+"""Every step and every moment of the trial, by the act that begins it; who it was dies next."""
+
+
+class Death(NamedTuple):
+    """One that a life can have; `at_once`: a launcher that died is followed by the next at once."""
+
+    story: str
+    point: Point
+    victim: str
+    at_once: bool
+
+
+class Stories:
+    """The kits, and the places of each: learned from a life in which nobody dies."""
+
+    def __init__(self) -> None:
+        self.kits: dict[str, Kit] = {}
+        self.places: dict[str, list[Place]] = {}
+
+    def learn(self) -> None:
+        """Build and live each story once."""
+        for story in STORIES:
+            self.kits[story] = Kit(story)
+            life = Life(self.kits[story])
+            try:
+                life.live(None)
+                self.places[story] = places(life.acts)
+            finally:
+                life.close()
+
+    def close(self) -> None:
+        for kit in self.kits.values():
+            kit.close()
+
+    def live(self, story: str, point: Point, victim: str, at_once: bool) -> None:
+        """One life with a death; that it came is checked too."""
+        life = Life(self.kits[story])
+        try:
+            came = life.live(point, victim, at_once=at_once)
+            assert came, "the life came never to this point, or nobody was there to die"
+        finally:
+            life.close()
+
+    def everything(self) -> list[Death]:
+        """Each place with everyone who can die there."""
+        return [
+            Death(story, place.point, victim, number % 2 == 0)
+            for story in STORIES
+            for number, place in enumerate(self.places[story])
+            for victim in victims(place)
+        ]
+
+    def covering(self, choice: random.Random) -> list[Death]:
+        """Every kind of act once, and everyone at every moment."""
+        kinds: dict[str, list[tuple[str, Place]]] = {}
+        for story in STORIES:
+            for place in self.places[story]:
+                kinds.setdefault(place.point.act, []).append((story, place))
+        chosen = [choice.choice(found) for found in kinds.values()]
+        found = [
+            Death(story, place.point, choice.choice(victims(place)), choice.random() < 0.5)
+            for story, place in chosen
+        ]
+        return list(dict.fromkeys([*self.at_moments(choice), *found]))
+
+    def at_moments(self, choice: random.Random) -> Iterable[Death]:
+        """Everyone right after every moment, of the good release's story or of the bad one's."""
+        for act in MOMENTS.values():
+            having = [story for story in STORIES if self.follower(story, act)]
+            assert having, f"nobody does {act}"
+            story = SICK if having[-1] == SICK and choice.random() < 0.3 else having[0]
+            place = self.follower(story, act)
+            assert place is not None
+            for victim in victims(place):
+                yield Death(story, place.point, victim, choice.random() < 0.5)
+
+    def follower(self, story: str, act: str) -> Place | None:
+        """What the one who did this does next: the moment has come, and no more."""
+        acts = [place.point.act for place in self.places[story]]
+        if act not in acts:
+            return None
+        who = act.partition("'")[0].partition(":")[0]
+        later = self.places[story][acts.index(act) + 1 :]
+        return next((place for place in later if place.point.act.startswith(who)), None)
+
+
+def victims(place: Place) -> tuple[str, ...]:
+    """Who can die there; all of them is no other death where there is only one."""
+    return (*place.roles, ALL) if len(place.roles) > 1 else place.roles

@@ -1,0 +1,29 @@
+"""`kill -9` of helper, hub, launcher or all of them, at every act of the stories of an operation.
+
+CRASH_TESTS=cover (`make crash`): every kind of act once, with a victim chosen by the printed
+seed, and everyone at every step and every moment of the trial. CRASH_TESTS=full: everyone at
+every act.
+"""
+
+from __future__ import annotations
+
+import os
+import unittest
+
+from tests.crash.choice import seed
+from tests.crash.kills import Stories
+from tests.e2e.moments import all_of, wholly
+
+
+@unittest.skipIf(os.environ.get("CRASH_TESTS", "sample") == "sample", "make crash")
+class AllKillsTest(unittest.TestCase):
+    def test_after_any_death_a_hub_works_and_the_record_is_true(self) -> None:
+        stories = Stories()
+        self.addCleanup(stories.close)
+        stories.learn()
+        table = stories.everything() if wholly() else stories.covering(seed())
+        all_of(self, table, stories.live, versions=())
+
+
+if __name__ == "__main__":
+    unittest.main()
