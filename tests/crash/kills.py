@@ -46,15 +46,14 @@ class Death(NamedTuple):
 class Stories:
     """The kits, and the places of each: learned from a life in which nobody dies."""
 
-    def __init__(self) -> None:
-        self.kits: dict[str, Kit] = {}
+    def __init__(self, names: tuple[str, ...] = STORIES) -> None:
+        self.kits = {name: Kit(name) for name in names}
         self.places: dict[str, list[Place]] = {}
 
     def learn(self) -> None:
-        """Build and live each story once."""
-        for story in STORIES:
-            self.kits[story] = Kit(story)
-            life = Life(self.kits[story])
+        """Live each story once."""
+        for story, kit in self.kits.items():
+            life = Life(kit)
             try:
                 life.live(None)
                 self.places[story] = places(life.acts)
