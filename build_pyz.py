@@ -21,8 +21,8 @@ import subprocess
 import sys
 import tokenize
 import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Iterable, Mapping
 
 from hub_upgrade.domain.versions import is_version, normal
 from hub_upgrade.host import files
@@ -39,6 +39,10 @@ DATE = (1980, 1, 1, 0, 0, 0)
 COLD = (
     "hub_upgrade/cli/",
     "hub_upgrade/wiring/command.py",
+    "hub_upgrade/wiring/helper.py",
+    "hub_upgrade/restarters/",
+    "hub_upgrade/upgrade/transaction.py",
+    "hub_upgrade/upgrade/journal.py",
     "hub_upgrade/upgrade/plan.py",
     "hub_upgrade/upgrade/preflight.py",
     "hub_upgrade/upgrade/candidate.py",
@@ -61,7 +65,7 @@ run()
 # Marshalled code depends on the hash seed (the order of sets) and on which strings the
 # interpreter shares already (what was compiled before). So: a fixed seed (which -I would ignore),
 # no site, and one fork of one and the same process for every file. What only a reader wants
-# stays in the source beside it: docstrings, annotations of functions, columns. That is a third.
+# stays in the source beside it: docstrings, annotations, columns. That is a third.
 COMPILER_COMMAND = (sys.executable, "-s", "-S", "-X", "no_debug_ranges", "-c")
 COMPILER = """
 import ast, json, marshal, os, sys
@@ -74,6 +78,8 @@ def lean(tree):
             node.returns = None
         if isinstance(node, ast.arg):
             node.annotation = None
+        if isinstance(node, ast.AnnAssign):
+            node.annotation = ast.copy_location(ast.Constant(0), node.annotation)
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             first = node.body.pop(0)
             if not node.body and not isinstance(node, ast.Module):

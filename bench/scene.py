@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import tempfile
-from typing import Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from tests.e2e.harness import Hub, build, cli
 

@@ -1,5 +1,6 @@
 """The zipapp's door: the right command with the fewest imports."""
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -66,7 +67,10 @@ def main(argv: list[str]) -> int:
         program = os.path.abspath(sys.argv[0])
         if os.path.isfile(program) and not program.endswith(".py"):
             os.execv(sys.executable, [sys.executable, "-I", "-S", program, *argv])
+    gc.disable()  # what is imported is no garbage: looking for some costs a tenth of a start
     module = load(COMMANDS[argv[0]][0]) if argv[0] in COMMANDS else None
+    gc.freeze()
+    gc.enable()
     if module is None:
         print(f"hub.pyz: unknown command {argv[0][:100]!r}; see: hub.pyz --help", file=sys.stderr)
         return 2

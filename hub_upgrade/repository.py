@@ -14,11 +14,12 @@ import json
 import os
 import stat
 import time
-from typing import Any, Callable, Iterable, NamedTuple
+from collections.abc import Callable, Iterable
 
 from hub_upgrade.domain.versions import CHANNELS, is_version, normal, sort_key
 from hub_upgrade.errors import HostError, RefusedError, UsageError
 from hub_upgrade.host import files
+from hub_upgrade.shapes import Any, NamedTuple
 
 SPEC_VERSION = "1.0.31"
 MOST_METADATA_BYTES = 4 * 1024 * 1024

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
 
 from hub_upgrade.errors import UsageError
 from hub_upgrade.host.files import Home, Unreadable, read_json
+from hub_upgrade.shapes import Any, NamedTuple
 
 DEFAULT_PORT = 1939
 DEFAULT_HOST = "127.0.0.1"
@@ -19,6 +20,8 @@ TIMES = {
     "watchdog_s": 60.0,
 }
 LONGEST_TIME_S = 24 * 3600.0
+RELEASES = "PARACHUTE_HELPER_RELEASES"
+"""The variable in which whoever starts a hub or a helper hands down where releases come from."""
 DEFAULT_TRIES = 3
 MOST_TRIES = 20
 KNOWN_KEYS = frozenset({*TIMES, "tries", "releases", "allowed_hosts"})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
-    {"__init__", "errors", "version"},
+    {"__init__", "errors", "shapes", "version"},
     {"domain"},
     {"host", "settings"},
     {"repository", "tuf"},
@@ -23,10 +23,10 @@ ORDER = (
     {"__main__"},
 )
 RANKS = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-LAUNCHERS = {"errors", "version", "domain", "host", "settings", "launcher"}
+LAUNCHERS = {"errors", "shapes", "version", "domain", "host", "settings", "launcher"}
 IMPURE = {"os", "time", "socket", "subprocess", "io", "pathlib", "random", "signal", "select"}
 HEAVY = {"subprocess", "argparse", "dataclasses", "asyncio", "ssl", "urllib.request", "uuid"}
-HEAVY |= {"hashlib", "tempfile", "secrets", "hmac", "shutil", "logging", "threading"}
+HEAVY |= {"hashlib", "tempfile", "secrets", "hmac", "shutil", "logging", "threading", "typing"}
 
 
 def modules() -> dict[str, ast.Module]:

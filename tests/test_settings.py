@@ -5,7 +5,8 @@ import os
 import shutil
 import tempfile
 import unittest
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from hub_upgrade import settings
 from hub_upgrade.errors import UsageError

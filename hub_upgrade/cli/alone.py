@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Callable
+from collections.abc import Callable
 
 from hub_upgrade.cli import client, follow
 from hub_upgrade.domain.operation import Operation, to_wire

@@ -8,7 +8,7 @@ import json
 import os
 import pwd
 import time
-from typing import Any, Iterator, NamedTuple
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from hub_upgrade.domain.operation import Operation
@@ -17,6 +17,7 @@ from hub_upgrade.host import boot_store, processes
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.look import reachable
 from hub_upgrade.host.token_store import ADMIN, TokenStore
+from hub_upgrade.shapes import Any, NamedTuple
 
 LOCATE_S = 5.0
 """How long `/health` may show another instance than `serve.json`: they differ during a handoff."""
@@ -123,7 +124,7 @@ def locate(home: Home) -> Found | None:
     Raises NoAnswerError when a launcher is there whose hub cannot be reached.
     """
     deadline = time.monotonic() + LOCATE_S
-    why = "it has not said yet where"
+    why = "serve.json does not say where; on a full disk it is not written"
     while launcher_holds(home):
         serving = boot_store.read_serve(home) or {}
         found = _address(serving)
@@ -160,7 +161,7 @@ def _seen(found: Found) -> tuple[str, str]:
         return "", f"{address} does not answer ({error or type(error).__name__})"
     value = answer.value if isinstance(answer.value, dict) else {}
     if answer.status != 200 or value.get("instance") != found.serving["instance"]:
-        return "", f"{address} is not what serve.json says; on a full disk that is not written"
+        return "", f"{address} is not what serve.json says; on a full disk it is not written"
     return str(value.get("version")), ""
 
 

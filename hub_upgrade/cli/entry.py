@@ -7,11 +7,12 @@ import json
 import os
 import sys
 import traceback
-from typing import Any, Callable, NoReturn, Sequence
+from collections.abc import Callable, Sequence
 
 from hub_upgrade.errors import HubError, RefusedError
 from hub_upgrade.host.files import Home
 from hub_upgrade.settings import home_of
+from hub_upgrade.shapes import Any, NoReturn
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import Any, Callable
+from collections.abc import Callable
 
 from hub_upgrade.cli import entry
 from hub_upgrade.cli.client import Client, LauncherGoneError
@@ -29,6 +29,7 @@ from hub_upgrade.domain.settle import NEXT_START
 from hub_upgrade.errors import HostError
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.status_store import StatusStore
+from hub_upgrade.shapes import Any
 
 POLL_S = 0.2
 FOLLOW_LIMIT_S = 2 * 3600.0

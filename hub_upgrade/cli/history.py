@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from hub_upgrade.cli import entry
 from hub_upgrade.host.status_store import StatusStore
+from hub_upgrade.shapes import Any
 
 
 def main(argv: list[str]) -> int:

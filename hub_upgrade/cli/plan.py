@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 from urllib.parse import urlencode
 
 from hub_upgrade.cli import client, entry
 from hub_upgrade.domain.operation import CHANNELS, REDEPLOY_REQUIRED
 from hub_upgrade.host.files import Home
+from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import accept
 from hub_upgrade.upgrade.plan import make_plan
 from hub_upgrade.wiring import command

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import Any
 
 from hub_upgrade import repository
 from hub_upgrade.cli import entry
 from hub_upgrade.domain.versions import CHANNELS, is_version
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.host import commands, interpreter
+from hub_upgrade.shapes import Any
 
 ASK_LIMIT_S = 20.0
 

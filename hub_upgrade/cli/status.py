@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
 
 from hub_upgrade.cli import client, entry, follow
 from hub_upgrade.domain.operation import Operation, to_wire
 from hub_upgrade.domain.settle import NEXT_START
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.status_store import StatusStore
+from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import recovery
 
 LAST_LINES = 10

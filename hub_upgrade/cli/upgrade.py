@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
 
 from hub_upgrade.cli import alone, client, entry, follow
 from hub_upgrade.domain.operation import CHANNELS
 from hub_upgrade.errors import UsageError
+from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import accept
 
 EXITS = (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Mapping, NamedTuple
+from collections.abc import Iterable, Mapping
 
 from hub_upgrade.domain.boot_record import BootRecord, Next, Release, Trial
 from hub_upgrade.domain.versions import sort_key
+from hub_upgrade.shapes import NamedTuple
 
 MOST_REJECTED = 50
 DIGEST_DIGITS = 16

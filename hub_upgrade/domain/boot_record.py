@@ -6,7 +6,7 @@ release wrote, and the other way round. So reading forgives whatever is missing.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from hub_upgrade.shapes import Any, NamedTuple
 
 FORMAT = 1
 KINDS = ("upgrade", "rollback", "factory")

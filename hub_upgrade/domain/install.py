@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from hub_upgrade.domain.operation import IN_PLACE, REDEPLOY_REQUIRED
+from hub_upgrade.shapes import NamedTuple
 
 PYZ = "pyz"
 UNKNOWN = "unknown"

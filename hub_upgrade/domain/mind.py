@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from hub_upgrade.domain import boot_choice, verdicts
 from hub_upgrade.domain.boot_choice import World
 from hub_upgrade.domain.boot_record import BootRecord, Next
 from hub_upgrade.domain.verdicts import RECORD, Action
+from hub_upgrade.shapes import NamedTuple
 
 DOWN = "down"  # no child; a back-off timer may run
 STARTING = "starting"  # a child was started, and has not said READY

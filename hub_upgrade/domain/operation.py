@@ -6,7 +6,9 @@ missing or of the wrong type is defaulted, and what a later release added is pas
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
+
+from hub_upgrade.shapes import Any, NamedTuple
 
 SCHEMA = 1
 

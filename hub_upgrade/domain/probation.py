@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
+
+from hub_upgrade.shapes import Any, NamedTuple
 
 LOOK_EVERY_S = 1.0
 TRIAL_HUNG_S = 10.0

@@ -6,8 +6,6 @@ The verdict comes first, the record second: a terminal phase is only ever comput
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from hub_upgrade.domain.boot_record import BootRecord, Next, Verdict
 from hub_upgrade.domain.operation import (
     FAILED,
@@ -19,6 +17,7 @@ from hub_upgrade.domain.operation import (
     with_lines,
 )
 from hub_upgrade.domain.transitions import finish
+from hub_upgrade.shapes import NamedTuple
 
 OUTPUT_LINES = 50
 

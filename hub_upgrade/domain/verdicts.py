@@ -7,8 +7,6 @@ rollback the `good` marker of what is left goes, then comes its `.bad` mark, the
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from hub_upgrade.domain.boot_choice import (
     World,
     digest_of,
@@ -20,6 +18,7 @@ from hub_upgrade.domain.boot_choice import (
     without,
 )
 from hub_upgrade.domain.boot_record import BootRecord, Trial, Verdict
+from hub_upgrade.shapes import NamedTuple
 
 MOST_VERDICTS = 20
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from hub_upgrade.domain.boot_record import (
     BootRecord,
@@ -15,6 +14,7 @@ from hub_upgrade.domain.boot_record import (
 )
 from hub_upgrade.host import files
 from hub_upgrade.host.files import Home, Unreadable
+from hub_upgrade.shapes import Any
 
 
 def read_boot(home: Home) -> BootRecord | None:

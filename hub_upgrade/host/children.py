@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Callable, Mapping, NamedTuple
+from collections.abc import Callable, Mapping
 
 from hub_upgrade.host.loop import READ, Loop
 from hub_upgrade.host.processes import kill_group, signal_process, spawn, start_time
+from hub_upgrade.shapes import NamedTuple
 
 MAX_OUTPUT = 1024 * 1024
 """Bytes kept of each output of a child; the rest is read and dropped, so that it never blocks."""

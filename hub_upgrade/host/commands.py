@@ -10,7 +10,9 @@ import select
 import signal
 import subprocess
 import time
-from typing import IO, Callable, Mapping, NamedTuple
+from collections.abc import Callable, Mapping
+
+from hub_upgrade.shapes import IO, NamedTuple
 
 OUTPUT_BYTES = 1024 * 1024
 """Kept of each output: the last of it. The rest is read and dropped, so that no tool blocks."""

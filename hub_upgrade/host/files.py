@@ -8,7 +8,8 @@ import json
 import os
 import stat
 import time
-from typing import Any, NamedTuple
+
+from hub_upgrade.shapes import Any, NamedTuple
 
 try:  # hashlib loads libcrypto: 3.7 MB that neither launcher nor hub needs for one digest.
     from _sha2 import sha256 as _sha256  # type: ignore[import-not-found,unused-ignore]
@@ -166,6 +167,9 @@ def write_new(path: str, data: bytes, mode: int = 0o600) -> None:
         os.fchmod(descriptor, mode)
         write_all(descriptor, data)
         _sync(descriptor)
+    except OSError as error:
+        error.filename = path  # what failed knows only its descriptor
+        raise
     finally:
         os.close(descriptor)
 

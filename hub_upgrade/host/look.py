@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import socket
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
 
 from hub_upgrade.host.loop import READ, WRITE, Loop
+from hub_upgrade.shapes import Any, NamedTuple
 
 LOOK_TIMEOUT_S = 2.0
 MAX_ANSWER = 64 * 1024

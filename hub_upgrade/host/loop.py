@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import time
-from typing import Callable
+from collections.abc import Callable
 
 READ = select.POLLIN
 WRITE = select.POLLOUT

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Mapping, NoReturn
+from collections.abc import Mapping
+
+from hub_upgrade.shapes import NoReturn
 
 HELD_SIGNALS = frozenset(
     {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD}

@@ -7,12 +7,13 @@ import errno
 import json
 import os
 import time
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 from hub_upgrade.domain.operation import Operation, from_wire, to_wire
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import files
 from hub_upgrade.host.files import Home, Lock, Unreadable
+from hub_upgrade.shapes import Any
 
 LOCK_WAIT_S = 2.0
 """How long `state.lock` is waited for: whoever holds it does one read-compare-replace."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import time
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+
+from hub_upgrade.shapes import Any, NamedTuple
 
 try:  # what `hmac.compare_digest` is, without hmac's memory
     from _operator import _compare_digest as _same

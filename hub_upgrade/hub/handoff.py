@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, NamedTuple
 
 from hub_upgrade.host import files
+from hub_upgrade.shapes import Any, NamedTuple
 from hub_upgrade.version import HANDOFF_FORMAT, HANDOFF_FORMATS
 
 MOST_RECORD_BYTES = 512 * 1024 * 1024

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from typing import Callable
+from collections.abc import Callable
 
 from hub_upgrade.domain.boot_record import Trial
 from hub_upgrade.host import interpreter, notify, processes, releases

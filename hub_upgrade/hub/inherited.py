@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import MutableMapping, NamedTuple
+from collections.abc import MutableMapping
 
 from hub_upgrade.errors import UsageError
+from hub_upgrade.shapes import NamedTuple
 
 FIRST_FD = 3  # SD_LISTEN_FDS_START (sd_listen_fds(3))
 MOST_FDS = 64

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Protocol
 
 from hub_upgrade.domain.boot_record import BootRecord
 from hub_upgrade.host import boot_store, notify
@@ -15,6 +14,7 @@ from hub_upgrade.hub import handoff
 from hub_upgrade.hub.handover import Handover
 from hub_upgrade.hub.inherited import Inherited
 from hub_upgrade.settings import Settings
+from hub_upgrade.shapes import Protocol
 from hub_upgrade.upgrade.recovery import HUB_STOPPED
 from hub_upgrade.web.connections import Connections
 

@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import socket
-from typing import Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from hub_upgrade.host import interpreter, notify, processes
 from hub_upgrade.host.loop import READ, Loop

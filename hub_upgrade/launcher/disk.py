@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
 
 from hub_upgrade.domain import boot
 from hub_upgrade.domain.boot import Action, World
@@ -14,6 +13,7 @@ from hub_upgrade.host.files import Lock, Unreadable
 from hub_upgrade.launcher.child import Child
 from hub_upgrade.launcher.place import Place, drop_private, say, url_of, whole_factory
 from hub_upgrade.settings import Settings
+from hub_upgrade.shapes import Any
 from hub_upgrade.version import LAUNCHER_PROTOCOL, VERSION
 
 TRIAL_LOG_BYTES = 1024 * 1024
@@ -32,7 +32,7 @@ class Disk:
         self._complained: dict[str, float] = {}
         self._found: dict[str, Release] = {}
         self._serve_json: dict[str, Any] = {}
-        self._serve_signature: tuple[int, ...] = ()
+        self._serve_signature: tuple[int, ...] | None = None
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class Disk:
     def keep(self, record: BootRecord) -> None:
         """Write our files again when they were lost or changed: nobody else may write them."""
         if self._serve_json and _signature(self._home.serve_json) != self._serve_signature:
-            self._write_serve(self._serve_json)
+            self._write_serve()
         if self._place.trouble or self._boot_signature is None:
             return
         if _signature(self._home.boot_json) != self._boot_signature:
@@ -205,15 +205,18 @@ class Disk:
             "factory": self._place.original,
         }
         if not self._place.trouble and value != self._serve_json:
-            self._write_serve(value)
+            self._serve_json = value
+            self._write_serve()
 
-    def _write_serve(self, value: dict[str, Any]) -> None:
+    def _write_serve(self) -> None:
+        """What the disk refuses is tried again every second."""
+        self._serve_signature = None
         try:
-            boot_store.write_serve(self._home, value)
+            boot_store.write_serve(self._home, self._serve_json)
         except OSError as error:
             self.complain(f"serve.json cannot be written: {error.strerror}")
             return
-        self._serve_json, self._serve_signature = value, _signature(self._home.serve_json)
+        self._serve_signature = _signature(self._home.serve_json)
 
     def leave(self) -> None:
         """Nobody serves here any more."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Callable
+from collections.abc import Callable
 
 from hub_upgrade.domain import boot, probation
 from hub_upgrade.domain.boot import Action, Event, Mind, World
@@ -23,7 +23,7 @@ from hub_upgrade.launcher.child import Child
 from hub_upgrade.launcher.deadlines import Deadlines
 from hub_upgrade.launcher.manager import Manager
 from hub_upgrade.launcher.place import Place, StoppedEarly, say, settle_in, url_of
-from hub_upgrade.settings import Settings, load, parse_serve_flags
+from hub_upgrade.settings import RELEASES, Settings, load, parse_serve_flags
 
 TICK_S = 1.0
 END_S = 2.0
@@ -206,7 +206,10 @@ class Launcher:
 
     def _start(self, action: Action) -> None:
         self._end_of_look()
-        env = {"PARACHUTE_HOME": self.settings.home.root}
+        env = {
+            "PARACHUTE_HOME": self.settings.home.root,
+            RELEASES: self.settings.releases or "",  # a full disk may take no serve.json
+        }
         if self.place.trouble:
             env["PARACHUTE_HUB_TROUBLE"] = self.place.trouble
         lock_fd = self.place.lock.fd if self.place.lock is not None else -1

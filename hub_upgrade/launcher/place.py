@@ -9,13 +9,13 @@ import signal
 import socket
 import sys
 import time
-from typing import NamedTuple
 
 from hub_upgrade.domain.boot_record import Release
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import boot_store, files, processes, releases
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.settings import Settings
+from hub_upgrade.shapes import NamedTuple
 from hub_upgrade.version import VERSION
 
 LOCK_WAIT_S = 15.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import Any
 
 from hub_upgrade.domain.boot_record import Next
 from hub_upgrade.host import boot_store, processes
 from hub_upgrade.host.files import Home, Unreadable
+from hub_upgrade.shapes import Any
 from hub_upgrade.version import LAUNCHER_PROTOCOL
 
 TAKE_UP_S = 60.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from hub_upgrade import repository
 from hub_upgrade.domain.versions import choose
@@ -11,6 +10,7 @@ from hub_upgrade.errors import RefusedError
 from hub_upgrade.host import releases
 from hub_upgrade.host.files import Home
 from hub_upgrade.repository import Progress, Repository, Target
+from hub_upgrade.shapes import NamedTuple
 
 NONE = (
     'no release source is configured: start serve with --releases DIR, or set "releases" in '

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Callable, NamedTuple
+from collections.abc import Callable
 
 from hub_upgrade.domain import install, versions
 from hub_upgrade.domain.boot_record import BootRecord
@@ -29,6 +29,7 @@ from hub_upgrade.host import boot_store, facts, files, interpreter, operation_lo
 from hub_upgrade.host.children import environment
 from hub_upgrade.host.files import Home, Lock, Unreadable
 from hub_upgrade.host.processes import spawn, start_time
+from hub_upgrade.shapes import NamedTuple
 from hub_upgrade.upgrade.ports import Store
 from hub_upgrade.upgrade.recovery import settle_locked
 

@@ -7,11 +7,12 @@ import select
 import signal
 import socket
 import time
-from typing import Any, Mapping
+from collections.abc import Mapping
 
 from hub_upgrade.host import notify, processes
 from hub_upgrade.host.look import understand
 from hub_upgrade.host.operation_log import OperationLog
+from hub_upgrade.shapes import Any
 
 TAIL_BYTES = 16 * 1024
 LAST_WORDS = 500

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from hub_upgrade.domain.operation import Operation, Progress, with_lines
 from hub_upgrade.domain.transitions import advance, finish
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import files
 from hub_upgrade.host.operation_log import OperationLog
+from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade.ports import Store
 
 PROGRESS_EVERY_S = 1.0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hub_upgrade.domain.boot_record import BootRecord
 from hub_upgrade.domain.operation import IN_PLACE, Request
 from hub_upgrade.domain.settle import Unknown
 from hub_upgrade.errors import HubError, RefusedError
 from hub_upgrade.host import releases
+from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import accept, recovery
 from hub_upgrade.upgrade.accept import Desk
 from hub_upgrade.upgrade.ports import Source

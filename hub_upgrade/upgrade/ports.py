@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Protocol
+from collections.abc import Callable
 
 from hub_upgrade.domain.boot_record import Next
 from hub_upgrade.domain.operation import Operation
+from hub_upgrade.shapes import Any, Protocol
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the whole, in bytes, as often as a source likes."""

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import time
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
 
 from hub_upgrade.domain import probation
 from hub_upgrade.domain.probation import Expected, Probation
@@ -19,6 +19,7 @@ from hub_upgrade.host import commands, files, interpreter, processes, releases
 from hub_upgrade.host.children import environment
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.operation_log import OperationLog
+from hub_upgrade.shapes import Any, NamedTuple
 from hub_upgrade.upgrade.candidate import Candidate
 
 VERSION_S = 20.0

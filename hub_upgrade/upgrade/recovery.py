@@ -43,7 +43,8 @@ def settle_now(
     """Bring the record up to what is true, if nobody holds the operation; the record then.
 
     Costs one `stat` when nothing is open. Never waits for `operation.lock`, and never raises: a
-    record that cannot be written now is settled the next time.
+    record that cannot be written now is settled the next time, and bears the reason as its error
+    here, though not on the disk.
     """
     record = store.read()
     if record is None or record.finished:
@@ -56,8 +57,8 @@ def settle_now(
         return record
     try:
         return settle_locked(home, store, running, launcher_alive, ended)
-    except HostError:
-        return record
+    except HostError as error:
+        return record._replace(error=error.sentence)
     finally:
         lock.release()
 

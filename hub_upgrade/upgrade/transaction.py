@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from typing import Any, NamedTuple
 
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain import versions
@@ -20,6 +19,7 @@ from hub_upgrade.errors import HostError, HubError, RefusedError
 from hub_upgrade.host import processes, releases
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.operation_log import OperationLog
+from hub_upgrade.shapes import Any, NamedTuple
 from hub_upgrade.upgrade import recovery
 from hub_upgrade.upgrade.journal import Journal, LostError
 from hub_upgrade.upgrade.ports import Candidate, Launcher, Preflight, Source, Store

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable
+from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 from hub_upgrade.domain.install import PYZ
@@ -13,6 +13,7 @@ from hub_upgrade.host import interpreter, releases
 from hub_upgrade.host.children import ChildResult
 from hub_upgrade.host.token_store import ADMIN, READ, TokenStore
 from hub_upgrade.settings import Settings
+from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import accept
 from hub_upgrade.upgrade.accept import Desk
 from hub_upgrade.upgrade.ports import Store

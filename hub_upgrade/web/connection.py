@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from time import monotonic
-from typing import Callable, Protocol
 
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.host.children import ChildResult, OneShot
 from hub_upgrade.host.loop import HANGUP, READ, WRITE, Loop
+from hub_upgrade.shapes import Protocol
 from hub_upgrade.web.limits import OVERLOADED, TIMED_OUT, Limits
 from hub_upgrade.web.messages import Answer, Later, Request, Response, error_response
 from hub_upgrade.web.server import CONTINUE, Handler, Parsed, head_end

@@ -23,10 +23,11 @@ import errno
 import os
 import socket
 import time
-from typing import Any, Callable
+from collections.abc import Callable
 
 from hub_upgrade.host.children import ChildResult, OneShot, environment
 from hub_upgrade.host.loop import READ, Loop, Timer
+from hub_upgrade.shapes import Any
 from hub_upgrade.web.connection import (
     LINGERING,
     READING,

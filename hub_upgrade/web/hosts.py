@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 MOST_REMEMBERED = 256
 """Verdicts kept; clients choose the names, so there must be an end."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from hub_upgrade.shapes import NamedTuple
 from hub_upgrade.web.messages import error_response
 
 OVERLOADED = error_response(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Mapping, NamedTuple, Union
+from collections.abc import Callable, Mapping
 
 from hub_upgrade.host.children import ChildResult
 from hub_upgrade.host.token_store import Principal
+from hub_upgrade.shapes import Any, NamedTuple, Union
 
 MAX_ECHO = 100
 """Nothing that a client sent is repeated to it, or in a log, beyond this many characters."""

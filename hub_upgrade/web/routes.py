@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Any, Callable, Iterable, NamedTuple, Optional
+from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host.children import ChildResult
+from hub_upgrade.shapes import Any, NamedTuple, Optional
 from hub_upgrade.web.hosts import Hosts
 from hub_upgrade.web.messages import (
     Answer,

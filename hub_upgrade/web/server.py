@@ -7,9 +7,9 @@ read in two ways is refused, and the connection closed.
 from __future__ import annotations
 
 from time import time
-from typing import NamedTuple
 
 from hub_upgrade.errors import RefusedError
+from hub_upgrade.shapes import NamedTuple
 from hub_upgrade.web.lean_http import BaseHTTPRequestHandler
 from hub_upgrade.web.messages import Headers, Response, shortened
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import zipfile
-from typing import Callable
+from collections.abc import Callable
 
 from hub_upgrade.domain.operation import Operation
 from hub_upgrade.domain.settle import Running
@@ -15,11 +15,10 @@ from hub_upgrade.host.children import environment
 from hub_upgrade.host.files import Home, Lock, Unreadable
 from hub_upgrade.host.processes import spawn
 from hub_upgrade.host.status_store import StatusStore
-from hub_upgrade.settings import Settings, load
+from hub_upgrade.settings import RELEASES, Settings, load
 from hub_upgrade.sources.pyz import PyzSource
 from hub_upgrade.upgrade.accept import Desk, Patience, StartHelper
 from hub_upgrade.version import VERSION
-from hub_upgrade.wiring.helper import RELEASES
 
 
 def program() -> str:

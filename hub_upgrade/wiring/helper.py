@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Callable
+from collections.abc import Callable
 
 from hub_upgrade.domain.operation import RESTARTING, Operation
 from hub_upgrade.domain.transitions import WHOLE_LIMIT_S
@@ -14,15 +14,13 @@ from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.restarters.own_launcher import OwnLauncher
-from hub_upgrade.settings import read_config
+from hub_upgrade.settings import RELEASES, read_config
 from hub_upgrade.sources.pyz import PyzSource
 from hub_upgrade.upgrade import recovery
 from hub_upgrade.upgrade.preflight import Preflight
 from hub_upgrade.upgrade.transaction import Transaction
 
 EXIT_IN_FLIGHT = 4
-RELEASES = "PARACHUTE_HELPER_RELEASES"
-"""The variable in which `hub.pyz upgrade`, with no hub running, hands down its `--releases`."""
 STDIN = 0
 
 

@@ -21,7 +21,7 @@ from hub_upgrade.host.status_store import (
 from hub_upgrade.host.token_store import TokenStore
 from hub_upgrade.hub.inherited import Inherited, take
 from hub_upgrade.hub.main import Hub
-from hub_upgrade.settings import Settings, load
+from hub_upgrade.settings import RELEASES, Settings, load
 from hub_upgrade.upgrade import recovery
 from hub_upgrade.upgrade.accept import Desk, Patience, helper_starter
 from hub_upgrade.upgrade.ports import Store
@@ -46,6 +46,7 @@ class OpenOperation:
         self._loop = loop
         self._watch = recovery.Watch()
         self._started = ("", 0, "")
+        self._unwritten = ""  # why the end of an operation could not be recorded: told with it
         loop.on_late(self._watch.slept)
 
     def started(self, operation_id: str, pid: int) -> None:
@@ -64,8 +65,12 @@ class OpenOperation:
         record = self._record()
         if self._watch.overdue(record, self._loop.now()):
             recovery.end_helper(record, signal.SIGKILL)
-        ended = reason or recovery.HELPER_DIED
-        recovery.settle_now(self._home, self._store, self._running, launcher_alive(), ended)
+        ended = (reason or recovery.HELPER_DIED) + self._unwritten
+        settled = recovery.settle_now(
+            self._home, self._store, self._running, launcher_alive(), ended
+        )
+        waits = settled is not None and not settled.finished and settled.error
+        self._unwritten = f" ({waits})" if waits else ""
 
     def helper(self) -> tuple[int, str | None]:
         """The helper that lives, with its start time; 0 for none."""
@@ -121,7 +126,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         home=home,
         store=store,
         running=running,
-        releases=serving.get("releases") or settings.releases,
+        releases=serving.get("releases") or os.environ.get(RELEASES) or settings.releases,
         trouble=trouble,
         launcher_alive=launcher_alive,
         start_helper=start_helper,

@@ -46,6 +46,7 @@ class LocateTest(CliCase):
         with self.assertRaises(client.NoAnswerError) as raised, client.connected(self.home):
             self.fail("it was believed")
         self.assertIn(str(os.getpid()), raised.exception.sentence)
+        self.assertIn("on a full disk it is not written", raised.exception.sentence)
         self.assertEqual({""}, {token for _method, _path, token, _body in hub.asked})
         self.assertEqual([], self.tokens())
 

@@ -6,7 +6,8 @@ stages, records and hands over; files are refused or lost.
 
 from __future__ import annotations
 
-from typing import Callable, Iterator
+from collections.abc import Iterator
+from typing import Callable
 
 from hub_upgrade.domain import boot, operation, settle, transitions
 from hub_upgrade.domain.boot import Event, Mind

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Callable, Mapping, NamedTuple
+from typing import Callable, NamedTuple
 
 from build_pyz import ROOT, VERSION_FILE, with_version
 from hub_upgrade import repository

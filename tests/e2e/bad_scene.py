@@ -10,9 +10,10 @@ import sys
 import time
 import traceback
 import unittest
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from tests.e2e import bad
 from tests.e2e.bad import EVERYWHERE, REAL_HOME, VERSION, Bad, Broken

@@ -13,8 +13,9 @@ import sys
 import tempfile
 import time
 import unittest
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable
 
 import build_pyz
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import unittest
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Sequence
+from typing import Any, Callable
 
 from hub_upgrade.domain import operation as op
 from tests.e2e.harness import CONFIG, Hub, RealCase, build, cli, command_of, descendants, wait_for

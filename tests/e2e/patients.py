@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from tests.e2e.damage import HANDED_OVER, Target, strike
 from tests.e2e.harness import CONFIG, WAIT_S, Hub, RealCase, build, environment

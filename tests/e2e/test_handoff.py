@@ -29,7 +29,6 @@ IDLE = 200
 HALF_SENT = 20
 UNREAD_REQUESTS = 3000
 """Pipelined and not read: their answers are more than the sockets' buffers hold."""
-MANY = int(os.environ.get("UPGRADES", "6"))
 
 
 class Crowd:
@@ -160,6 +159,7 @@ class HandoffTest(RealCase):
 
 class ManyTest(RealCase):
     config = {**CONFIG, "probation_s": 0.2}
+    many = 6
 
     def measure(self, hub: Hub) -> dict[str, int]:
         found = {}
@@ -176,7 +176,7 @@ class ManyTest(RealCase):
         hub = self.hub().start()
         process = hub.hub_pid()
         warm = None
-        for number in range(1, MANY + 1):
+        for number in range(1, self.many + 1):
             self.publish(build(f"1.0.{number}"))
             record = hub.finished(hub.upgrade())
             self.assertEqual(record["phase"], "succeeded", record)

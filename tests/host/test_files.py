@@ -75,8 +75,9 @@ class DurableWriteTest(InADirectory):
                 raise OSError(errno.ENOSPC, "No space left on device")
             return real(descriptor, data[: pieces.pop()])
 
-        with mock.patch.object(os, "write", write), self.assertRaises(OSError):
+        with mock.patch.object(os, "write", write), self.assertRaises(OSError) as raised:
             files.write_durably(self.path, b"a new content")
+        self.assertIn("/.state.json.", str(raised.exception.filename), "which file was it?")
         self.assertEqual((self.content(), self.names()), (b"old", ["state.json"]))
 
     def test_a_short_write_is_continued(self) -> None:

@@ -6,7 +6,8 @@ import signal
 import socket
 import time
 import unittest
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 from unittest import mock
 
 from hub_upgrade.host import interpreter, processes

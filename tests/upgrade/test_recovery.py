@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
 import unittest
+from unittest import mock
 
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.boot_record import Next, Trial, Verdict
@@ -68,6 +70,19 @@ class Settle(Scene):
         self.claim()
         os.mkdir(self.home.operation_lock)
         self.assertEqual(self.settle(), self.record())
+
+    def test_an_end_that_cannot_be_recorded_says_why_and_is_recorded_later(self) -> None:
+        claimed = self.claim(phase=op.RUNNING, step=op.STAGING)
+        full = OSError(errno.ENOSPC, "No space left on device")
+        with mock.patch.object(os, "replace", side_effect=full):
+            waiting = self.settle()
+        assert waiting is not None
+        self.assertEqual(waiting._replace(error=None), claimed)
+        self.assertIn("cannot be written: No space left on device", waiting.error or "")
+        self.assertEqual(self.record(), claimed)
+        settled = self.settle()
+        assert settled is not None
+        self.assertEqual(settled.phase, op.FAILED)
 
     def test_a_stop_says_that_it_was_one(self) -> None:
         self.claim(phase=op.RUNNING, step=op.STAGING)
