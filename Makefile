@@ -25,6 +25,7 @@ test-all:
 
 # Every step and every kind once; with FULL=1 the whole product of them.
 crash:
+	@command -v strace >/dev/null || { apt-get -qq update && apt-get -qq -y install strace; } >/dev/null
 	CRASH_TESTS=$(if $(FULL),full,cover) $(PYTHON) -m tests.run --crash --limit $(CRASH_LIMIT_S)
 
 # The file alone in an image of Debian's python3-minimal and libpython3-stdlib, as its process 1.

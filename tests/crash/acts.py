@@ -14,9 +14,11 @@ import os
 import signal
 import socket
 import time
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 ROLES = {b"serve": "launcher", b"run": "hub", b"helper": "helper"}
+ALL = "all"
 DEATH_S = 2.0
 END = "END"
 STRUCK = "STRUCK"
@@ -66,7 +68,7 @@ def _act(label: str) -> None:
         if alive:
             line += "\t" + " ".join(sorted({role for role, _pid in alive}))
         elif line == _plan["act"] and lines.count(line) == _plan["occurrence"] and END not in lines:
-            struck = [pid for role, pid in _processes() if _plan["victim"] in (role, "all")]
+            struck = [pid for role, pid in _processes() if _plan["victim"] in (role, ALL)]
             line += "\n" + " ".join([STRUCK, *map(str, struck)])
         file.write(line + "\n")
     _strike(struck)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from typing import Iterable, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from hub_upgrade.domain import operation as op
+from tests.crash.acts import ALL
 from tests.crash.lives import SICK, STORIES, Kit, Life
 from tests.crash.mortal import Place, Point, places
 from tests.e2e import moments
 
-ALL = "all"
 MOMENTS = {
     op.ACCEPTED: "hub: replace hub-upgrade-status.json pending/accepted",
     **{

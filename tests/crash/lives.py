@@ -18,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from hub_upgrade.domain.operation import ROLLBACK, UPGRADE
 from tests.crash import mortal
@@ -143,12 +144,23 @@ class Life:
             self._reap()
             assert self.serve(), self.output()
         record = self.wait_for_record(accepted)
-        mortal.ended(self.acts)
+        self.ended()
         self.check_truth(record)
         self.next_upgrade()
         self.stop()
         self.check_leftovers()
         return came
+
+    def started(self) -> None:
+        """A `serve` was just started, and nothing is known of it yet."""
+
+    def struck(self) -> list[int] | None:
+        """Whom the death has come to; None while it has not come."""
+        return mortal.struck(self.acts)
+
+    def ended(self) -> None:
+        """The story is over: from now on nobody dies."""
+        mortal.ended(self.acts)
 
     def serve(self) -> bool:
         """Start `serve`; False when it died before it listened."""
@@ -160,6 +172,7 @@ class Life:
                 words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
+        self.started()
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
         if not line:
@@ -194,12 +207,12 @@ class Life:
         while not self._launcher_died() and not self._quiet():
             self.tick(deadline, "the end of the operation")
         late = time.monotonic() + LATE_S
-        while time.monotonic() < late and mortal.struck(self.acts) is None:
+        while time.monotonic() < late and self.struck() is None:
             self.tick(deadline, "what comes late")
 
     def death(self) -> bool:
         """Whether somebody was struck; then that they are dead."""
-        struck = set(mortal.struck(self.acts) or ())
+        struck = set(self.struck() or ())
         deadline = time.monotonic() + WAIT_S
         while struck & set(running_on(self.home)):
             self.tick(deadline, "a death")
@@ -278,7 +291,7 @@ class Life:
     def stop(self) -> None:
         """An asked-for stop leaves no process."""
         assert self.process is not None
-        os.kill(self.launcher_pid(), signal.SIGTERM)
+        self.process.terminate()
         code = self.process.wait(WAIT_S)
         self._reap()
         assert code == 0, f"serve ended with {code}: {self.output()}"
@@ -313,7 +326,7 @@ class Life:
         for pid in running_on(self.home):
             words = command_of(pid)
             for word, pids in found.items():
-                if word in words and words[0] != "strace":
+                if word in words:
                     pids.append(pid)
         pairs = {tuple(sorted(pids)) for pids in found.values() if len(pids) > 1}
         assert not pairs & self._pairs, f"two serve at once: {self.processes()}"
@@ -321,14 +334,6 @@ class Life:
 
     def processes(self) -> dict[int, list[str]]:
         return {pid: command_of(pid)[-6:] for pid in running_on(self.home)}
-
-    def launcher_pid(self) -> int:
-        """By what it says of itself: it may run under strace."""
-        assert self.process is not None
-        if not self.prefix:
-            return self.process.pid
-        with open(os.path.join(self.home, "serve.json"), encoding="utf-8") as file:
-            return int(json.load(file)["pid"])
 
     def output(self) -> str:
         with open(self.log, encoding="utf-8", errors="replace") as file:

@@ -14,7 +14,6 @@ from tests.crash import acts
 from tests.e2e import harness
 
 HUB = build_pyz.ROOT / "hub_upgrade"
-VICTIMS = ("helper", "hub", "launcher", "all")
 SHORT_WATCH = (b"WATCH_S = 1.5", b"WATCH_S = 0.2")
 """Of preflight: it is not what is tested here, and every case waits for it twice."""
 

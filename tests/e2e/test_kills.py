@@ -5,7 +5,8 @@ from __future__ import annotations
 import unittest
 
 from hub_upgrade.domain.operation import UPGRADE
-from tests.crash.kills import ALL, Death, Stories
+from tests.crash.acts import ALL
+from tests.crash.kills import Death, Stories
 from tests.crash.lives import SICK
 from tests.crash.mortal import Point
 from tests.e2e.moments import all_of

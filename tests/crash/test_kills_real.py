@@ -1,0 +1,62 @@
+"""The same deaths on the real, unmodified file, by strace.
+
+CRASH_TESTS=cover (`make crash`): every kind of call of launcher, hub and helper once, and as many
+more as a printed seed chooses; CRASH_TESTS=full: every call, whoever dies at it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import unittest
+
+from tests.crash.acts import ALL
+from tests.crash.choice import seed
+from tests.crash.lives import STORIES, Kit
+from tests.crash.traced import ACTORS, Call, TracedLife, there_is_strace
+from tests.e2e.moments import all_of, wholly
+
+COVERED = 52
+"""Lives, when it is not all of them: a good two minutes."""
+Row = tuple[str, Call, str, bool]
+
+
+@unittest.skipIf(os.environ.get("CRASH_TESTS", "sample") == "sample", "make crash")
+@unittest.skipUnless(there_is_strace(), "needs strace that can inject signals")
+class RealKillsTest(unittest.TestCase):
+    def learned(self) -> list[Row]:
+        """Every call of every story with everyone who may die at it."""
+        self.kits = {story: Kit(story, real=True) for story in STORIES}
+        rows = []
+        for story, kit in self.kits.items():
+            self.addCleanup(kit.close)
+            life = TracedLife(kit)
+            try:
+                life.live(None)
+            finally:
+                life.close()
+            rows += [(story, call, who) for call in life.calls for who in (*ACTORS, ALL)]
+        return [(*row, number % 2 == 0) for number, row in enumerate(rows)]
+
+    def live(self, story: str, call: Call, victim: str, at_once: bool) -> None:
+        """One life with a death."""
+        life = TracedLife(self.kits[story], call, victim)
+        try:
+            self.assertTrue(life.live(None, at_once=at_once), "the life came never to this call")
+        finally:
+            life.close()
+
+    def test_after_any_death_a_hub_works_and_the_record_is_true(self) -> None:
+        rows = self.learned()
+        all_of(self, rows if wholly() else covering(rows, seed()), self.live, versions=())
+
+
+def covering(rows: list[Row], choice: random.Random) -> list[Row]:
+    """Every kind once, and more up to the number."""
+    shuffled = choice.sample(rows, len(rows))
+    kinds = {(call.actor, call.name): row for row in shuffled for call in (row[1],)}
+    return list(dict.fromkeys([*kinds.values(), *shuffled]))[: max(COVERED, len(kinds))]
+
+
+if __name__ == "__main__":
+    unittest.main()
