@@ -21,10 +21,13 @@ import unittest
 from pathlib import Path
 from typing import Iterator
 
+TMPFS, EXT4 = "tmpfs", "ext4"
 CLONE_NEWNS = 0x00020000
 EXT4_IOC_SHUTDOWN = 0x8004587D
 WITHOUT_FLUSHING = 2
 """EXT4_GOING_FLAGS_NOLOGFLUSH: not even the journal is written out any more."""
+BLOCKS = {TMPFS: 4096, EXT4: 1024}
+"""Bytes that the smallest file takes there."""
 EXT4_OPTIONS = "loop,noauto_da_alloc,commit=300"
 """As little as the standard promises: nothing is written out because of a rename, and nothing by a
 journal that commits by itself every few seconds."""
@@ -32,7 +35,7 @@ UNMOUNT_S = 10.0
 POLL_S = 0.02
 STEPS = (1 << 20, 1 << 16, 1 << 12, 1 << 10)
 """The last is ext4's block here; on tmpfs it fills a page in four writes."""
-TMPFS, EXT4 = "tmpfs", "ext4"
+FILLED_AGAIN = 10
 
 
 class Disk:
@@ -77,7 +80,13 @@ class Disk:
 
     def fill(self, room: int = 0) -> None:
         """Fill it up until so many bytes are left, in addition to what fills it already."""
-        self.sync()  # what was removed is free only once its removal is on the disk
+        for _ in range(FILLED_AGAIN):
+            self.sync()  # what was removed is free only once its removal is on the disk
+            if self.room() < room + STEPS[-1]:
+                return
+            self._fill(room)
+
+    def _fill(self, room: int) -> None:
         os.makedirs(self._ballast, exist_ok=True)
         path = os.path.join(self._ballast, os.urandom(4).hex())
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)

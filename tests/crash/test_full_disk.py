@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import unittest
-from typing import Callable
 
 from hub_upgrade.domain import operation as op
 from tests.crash import disks, full_disk
@@ -18,24 +17,23 @@ from tests.e2e.moments import COMMITTED, MOMENTS, NEXT_WRITTEN, STARTING, all_of
 HOW = os.environ.get("CRASH_TESTS", "sample")
 
 AGAIN = (op.STAGING, NEXT_WRITTEN, STARTING, COMMITTED)
-PAGE = 4096
+BEFORE, AFTER = 7, 9
+STEPS = (
+    *(f"{blocks} blocks" for blocks in range(BEFORE)),
+    "half of it",
+    *(f"all of it and {blocks} blocks" for blocks in range(AFTER)),
+)
+"""Room for the small files before the release is staged, one by one; for half of the release; and
+for the whole of it with the small files after it, one by one."""
 
 
-def _steps() -> dict[str, Callable[[full_disk.FullScene], int]]:
-    """Room for nothing, for the small files before the release is staged one by one, for half of
-    it, and for the whole of it with the small files after it one by one."""
-    steps: dict[str, Callable[[full_disk.FullScene], int]] = {}
-    for pages in range(7):
-        steps[f"{pages} pages"] = lambda _scene, pages=pages: pages * PAGE  # type: ignore[misc]
-    steps["half"] = lambda scene: full_disk.size_of_release(scene) // 2
-    for pages in range(8):
-        steps[f"staged and {pages} pages"] = (
-            lambda scene, pages=pages: full_disk.size_of_release(scene) + pages * PAGE  # type: ignore[misc]
-        )
-    return steps
-
-
-STEPS = _steps()
+def room_at(step: str, scene: full_disk.FullScene) -> int:
+    """The same in bytes."""
+    release = full_disk.size_of_release(scene)
+    if step.startswith("half"):
+        return release // 2
+    whole = release if step.startswith("all") else 0
+    return whole + int(step.split()[-2]) * disks.BLOCKS[scene.kind]
 
 
 def setUpModule() -> None:  # noqa: N802 - unittest's name
@@ -65,7 +63,7 @@ class FullDiskTest(unittest.TestCase):
 
         def run(step: str, kind: str) -> None:
             with one(full_disk.SCENES[kind]) as scene:
-                print(step, kind, full_disk.with_room(scene, STEPS[step](scene)))
+                print(step, kind, full_disk.with_room(scene, room_at(step, scene)))
 
         all_of(self, on_disks(list(STEPS)), run)
 
