@@ -7,7 +7,6 @@ upgrade succeeds, and nothing is left but what pruning will take.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
@@ -19,13 +18,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hub_upgrade.domain.operation import ROLLBACK, UPGRADE
 from tests.crash import mortal
 from tests.crash.mortal import Point
-from tests.e2e.harness import FINISHED, Hub, build, cli, command_of, environment, running_on
+from tests.crash.watched import WAIT_S, Watched
+from tests.e2e.harness import FINISHED, Hub, build, cli, environment, running_on
 
 CONFIG = {
     "ready_timeout_s": 15,
@@ -38,14 +39,10 @@ OLD, NEW, NEXT = "1.0.0", "1.1.0", "1.2.0"
 SICK = "sick"
 STORIES = (UPGRADE, ROLLBACK, SICK)
 """A good release, the way back from one, and a release that is rejected in the real home."""
-END_S = 15.0
-"""Within this time hub and helper end by themselves when their launcher is gone."""
 LATE_S = 0.5
-"""Within this time after its terminal record an operation's last acts are done."""
-FREE_S = 5.0
-"""Within this time after a terminal record a new request is accepted."""
-WAIT_S = 60.0
-ALONE_EVERY_S = 0.05
+"""After its terminal record an operation has some last acts."""
+MISSED_S = 5.0
+"""After this time without a death it will not come: the order of things was another one."""
 
 
 class Kit:
@@ -91,57 +88,43 @@ def _must(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout
 
 
-class Life:
-    """See above; `live` raises AssertionError for whatever is not true."""
+class Life(Watched):
+    """See above: with this death in it, if any. `live` says what is not true."""
 
-    def __init__(self, kit: Kit) -> None:
-        self.kit = kit
+    def __init__(self, kit: Kit, point: Point | None = None, victim: str = "") -> None:
         self.directory = tempfile.mkdtemp(prefix="life-")
-        self.home = os.path.join(self.directory, "home")
-        self.tmp = os.path.join(self.directory, "tmp")
-        self.acts = os.path.join(self.directory, "acts")
-        self.plan = os.path.join(self.directory, "plan")
+        inside = partial(os.path.join, self.directory)
+        super().__init__(inside("home"), kit.token, inside("serve.log"))
+        self.kit = kit
+        self.tmp, self.acts, self.plan = inside("tmp"), inside("acts"), inside("plan")
         os.mkdir(self.tmp)
         shutil.copytree(kit.home, self.home, symlinks=True)
-        self.program = os.path.join(self.directory, "hub.pyz")
+        self.program = inside("hub.pyz")
         shutil.copyfile(kit.old, self.program)
-        self.log = os.path.join(self.directory, "serve.log")
-        self.process: subprocess.Popen[bytes] | None = None
-        self.port = 0
+        mortal.write_plan(self.plan, self.home, self.acts, point, victim)
+        self.late_s = LATE_S if point is None else MISSED_S
         self.prefix: tuple[str, ...] = ()
-        self._alone_at = 0.0
-        self._pairs: set[tuple[int, ...]] = set()
 
     def close(self) -> None:
         """Nothing of it is left."""
-        for _ in range(3):
-            for pid in running_on(self.home):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
-        if self.process is not None:
-            self.process.kill()
-        self._reap()
+        super().close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    # --- the story ------------------------------------------------------------------------------
-
-    def live(self, point: Point | None, victim: str = "", *, at_once: bool = False) -> bool:
-        """Live it with this death in it; whether the death came.
+    def live(self, *, at_once: bool = False) -> bool:
+        """Live it; whether the death came. Raises AssertionError for whatever is not true.
 
         Where the launcher dies too, `serve` is started again when the others have ended, or
         `at_once`, while they may still be there.
         """
-        mortal.write_plan(self.plan, self.home, self.acts, point, victim)
         accepted = ""
         if self.serve():
             accepted = self.ask()
             self.wait_for_end()
         came = self.death()
-        if self._launcher_died():
+        if self.launcher_died():
             if not at_once:
                 self.wait_for_orphans()
-            self._reap()
+            self.reap()
             assert self.serve(), self.output()
         record = self.wait_for_record(accepted)
         self.ended()
@@ -186,7 +169,7 @@ class Life:
         """Ask for the story's operation; its id, or "" when the answer was lost with the hub."""
         path = "rollback" if self.kit.story == ROLLBACK else "upgrade"
         for _ in range(100):
-            if self._launcher_died():
+            if self.launcher_died():
                 return ""
             try:
                 status, answer = self.request("POST", f"/api/hub/{path}")
@@ -204,9 +187,9 @@ class Life:
     def wait_for_end(self) -> None:
         """Until the launcher is dead, or the operation over with what comes after its record."""
         deadline = time.monotonic() + WAIT_S
-        while not self._launcher_died() and not self._quiet():
+        while not self.launcher_died() and not self._quiet():
             self.tick(deadline, "the end of the operation")
-        late = time.monotonic() + LATE_S
+        late = time.monotonic() + self.late_s
         while time.monotonic() < late and self.struck() is None:
             self.tick(deadline, "what comes late")
 
@@ -224,7 +207,7 @@ class Life:
 
     def wait_for_orphans(self) -> None:
         """Hub and helper end by themselves without their launcher, and leave the port free."""
-        deadline = time.monotonic() + END_S
+        deadline = time.monotonic() + WAIT_S
         while running_on(self.home):
             self.tick(deadline, "the end of hub and helper without their launcher")
         with socket.socket() as one:
@@ -235,7 +218,7 @@ class Life:
         """The terminal record, of the accepted operation if one was; {} for none at all."""
         deadline = time.monotonic() + WAIT_S
         while not self.health() or not self._quiet():
-            assert not self._launcher_died(), self.output()
+            assert not self.launcher_died(), self.output()
             self.tick(deadline, "a hub, and a terminal record")
         record = self.record()
         if accepted:
@@ -261,18 +244,9 @@ class Life:
         mine = [one for one in body["operations"] if one["operation_id"] == record["operation_id"]]
         assert [one["phase"] for one in mine] == [record["phase"]], body
 
-    def settled_health(self) -> dict[str, Any]:
-        """Who answers; a hub that is being replaced is waited for."""
-        deadline = time.monotonic() + WAIT_S
-        while True:
-            found = self.health()
-            if found is not None:
-                return found
-            self.tick(deadline, "an answer on /health")
-
     def next_upgrade(self) -> None:
         """A new request is accepted, and succeeds."""
-        deadline = time.monotonic() + FREE_S
+        deadline = time.monotonic() + WAIT_S
         while True:
             status, answer = self.request("POST", "/api/hub/upgrade", {"channel": "rc"})
             if status == 202:
@@ -293,9 +267,9 @@ class Life:
         assert self.process is not None
         self.process.terminate()
         code = self.process.wait(WAIT_S)
-        self._reap()
+        self.reap()
         assert code == 0, f"serve ended with {code}: {self.output()}"
-        deadline = time.monotonic() + END_S
+        deadline = time.monotonic() + WAIT_S
         while running_on(self.home):
             self.tick(deadline, "no process left")
 
@@ -307,37 +281,6 @@ class Life:
         names = os.listdir(os.path.join(self.home, "releases"))
         whole = [name for name in names if name[:1].isdigit() and not name.endswith(".bad")]
         assert len(whole) <= 3, whole
-
-    # --- looking --------------------------------------------------------------------------------
-
-    def tick(self, deadline: float, why: str) -> None:
-        """Wait a moment, and see that nothing serves twice."""
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain for {why}; {self.record()}; {self.processes()}")
-        self.check_alone()
-        time.sleep(0.01)
-
-    def check_alone(self) -> None:
-        """Never two hubs, never two launchers: a child between fork and exec is seen only once."""
-        if time.monotonic() < self._alone_at:
-            return
-        self._alone_at = time.monotonic() + ALONE_EVERY_S
-        found: dict[str, list[int]] = {"serve": [], "run": []}
-        for pid in running_on(self.home):
-            words = command_of(pid)
-            for word, pids in found.items():
-                if word in words:
-                    pids.append(pid)
-        pairs = {tuple(sorted(pids)) for pids in found.values() if len(pids) > 1}
-        assert not pairs & self._pairs, f"two serve at once: {self.processes()}"
-        self._pairs = pairs
-
-    def processes(self) -> dict[int, list[str]]:
-        return {pid: command_of(pid)[-6:] for pid in running_on(self.home)}
-
-    def output(self) -> str:
-        with open(self.log, encoding="utf-8", errors="replace") as file:
-            return file.read()[-4000:]
 
     def record(self) -> dict[str, Any]:
         """The record of the operation that runs now; {} for none since the story began."""
@@ -352,33 +295,6 @@ class Life:
         """Whether it is of the life before."""
         grown_up = record["kind"] == UPGRADE and record["channel"] == "latest"
         return self.kit.story == ROLLBACK and grown_up
-
-    def health(self) -> dict[str, Any] | None:
-        try:
-            status, body = self.request("GET", "/health")
-        except (OSError, http.client.HTTPException, ValueError):
-            return None
-        return body if status == 200 and isinstance(body, dict) else None
-
-    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            headers = {"Authorization": f"Bearer {self.kit.token}"}
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read() or b"null")
-        finally:
-            connection.close()
-
-    def _launcher_died(self) -> bool:
-        return self.process is None or self.process.poll() is not None
-
-    def _reap(self) -> None:
-        if self.process is not None:
-            self.process.wait(WAIT_S)
-            if self.process.stdout is not None:
-                self.process.stdout.close()
-            self.process = None
 
 
 def _is_leftover(name: str) -> bool:

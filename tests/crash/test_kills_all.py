@@ -11,7 +11,7 @@ import os
 import unittest
 
 from tests.crash.choice import seed
-from tests.crash.kills import Stories
+from tests.crash.kills import FEW, Stories
 from tests.e2e.moments import all_of, wholly
 
 
@@ -23,6 +23,7 @@ class AllKillsTest(unittest.TestCase):
         stories.learn()
         table = stories.everything() if wholly() else stories.covering(seed())
         all_of(self, table, stories.live, versions=())
+        self.assertLessEqual(len(stories.missed), len(table) // FEW, stories.missed)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.crash.acts import ALL, ROLES
-from tests.crash.lives import WAIT_S, Kit, Life
+from tests.crash.lives import LATE_S, MISSED_S, Kit, Life
+from tests.crash.watched import WAIT_S
 from tests.e2e.harness import children_of, command_of, running_on, wait_for
 
 ACTORS = ("launcher", "hub", "helper")
@@ -58,6 +59,7 @@ class TracedLife(Life):
         super().__init__(kit)
         self.call, self.victim = call, victim
         self.prefix = WAITING
+        self.late_s = LATE_S if call is None else MISSED_S
         self.calls: list[Call] = []
         self.struck_pids: list[int] | None = None
         self.over = threading.Event()
@@ -86,7 +88,7 @@ class TracedLife(Life):
             self.threads[-1].start()
 
     def struck(self) -> list[int] | None:
-        if self._launcher_died():
+        if self.launcher_died():
             self.threads[0].join(WAIT_S)  # it was the blow, whether we have read of it or not
         if self.failures:
             raise self.failures[0]

@@ -26,6 +26,7 @@ class KillsTest(unittest.TestCase):
         stories = Stories((UPGRADE, SICK))
         self.addCleanup(stories.close)
         all_of(self, SAMPLE, stories.live, versions=())
+        self.assertEqual(stories.missed, [])
 
 
 if __name__ == "__main__":
