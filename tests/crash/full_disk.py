@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, Iterator
 
+from hub_upgrade.domain.operation import ROLLBACK, UPGRADE
 from hub_upgrade.host import files, releases
 from hub_upgrade.host.files import Home
 from tests.crash import disks
@@ -41,6 +42,7 @@ class FullScene(Scene):
         self.home = os.path.join(self.disk.path, "home")
         os.mkdir(self.home, 0o700)
         self.configure()
+        self.disk.sync()
 
     def hub(self, program: str | None = None) -> Hub:
         """Its output is kept beside the disk."""
@@ -164,13 +166,14 @@ def recovers(scene: FullScene, hub: Hub, operation: str | None) -> dict[str, Any
     return record
 
 
-def true(scene: FullScene, hub: Hub, record: dict[str, Any]) -> None:
+def true(scene: FullScene, hub: Hub, record: dict[str, Any], kind: str = UPGRADE) -> None:
     """`succeeded` if and only if its target runs, and is current; nobody is blamed."""
-    expected = "1.1.0" if record["phase"] == "succeeded" else "1.0.0"
+    old, new = ("1.0.0", "1.1.0") if kind == UPGRADE else ("1.1.0", "1.0.0")
+    expected = new if record["phase"] == "succeeded" else old
     wait_for(lambda: (hub.health() or {}).get("version") == expected, f"{expected}: {record}")
     boot = wait_for(lambda: scene.boot_of(hub), "boot.json")
     scene.assertTrue(boot["current"].startswith(expected + "-"), (boot, record))
-    scene.assertEqual(boot["rejected"], [], boot)
+    scene.assertEqual(bool(boot["rejected"]), (kind, expected) == (ROLLBACK, new), boot)
 
 
 def upgraded(scene: FullScene, hub: Hub) -> None:
