@@ -109,6 +109,31 @@ def sha256_file(path: str) -> str:
             digest.update(piece)
 
 
+def sha256_regular(path: str, limit: int) -> str:
+    """The SHA-256 of a regular file of at most `limit` bytes; raises OSError or Unreadable.
+
+    A file is read once as long as it is the same by inode, size and times; one that has changed
+    within the last moments may do so again without its times telling, and is read every time.
+    """
+    descriptor = _open_regular(path)
+    try:
+        found = os.fstat(descriptor)
+        times = (found.st_mtime_ns, found.st_ctime_ns)
+        signature = (found.st_dev, found.st_ino, found.st_size, *times)
+        known, digest = _digests.get(path, ((), ""))
+        if known != signature:
+            digest = sha256(_read_all(descriptor, path, limit))
+            if time.time() - max(times) / 1e9 > SETTLED_S:
+                _digests[path] = signature, digest
+    finally:
+        os.close(descriptor)
+    return digest
+
+
+SETTLED_S = 3.0
+_digests: dict[str, tuple[tuple[int, ...], str]] = {}
+
+
 def new_id() -> str:
     """A random UUID, version 4 (RFC 9562, section 5.4)."""
     raw = bytearray(os.urandom(16))
@@ -211,15 +236,24 @@ def write_json(path: str, value: Any) -> None:
 
 def read_regular(path: str, limit: int = MAX_JSON_BYTES) -> bytes:
     """The content of a regular file of at most `limit` bytes; raises OSError or Unreadable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = _open_regular(path)
     try:
-        # Asked before fdopen, which refuses a directory and leaves its descriptor open.
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Unreadable(path, "it is not a regular file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            data = file.read(limit + 1)
+        return _read_all(descriptor, path, limit)
     finally:
         os.close(descriptor)
+
+
+def _open_regular(path: str) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise Unreadable(path, "it is not a regular file")
+
+
+def _read_all(descriptor: int, path: str, limit: int) -> bytes:
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        data = file.read(limit + 1)
     if len(data) > limit:
         raise Unreadable(path, f"it is larger than {limit} bytes")
     return data

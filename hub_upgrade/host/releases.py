@@ -21,6 +21,7 @@ BAD = ".bad"
 STAGING = ".staging-"
 PRIVATE = "hub-factory-"
 """Begins the name of a temporary directory with the factory's copy, where home takes none."""
+MOST_BYTES = 64 * 1024 * 1024
 MOST_BAD_MARKS = 50
 DIGEST_DIGITS = 16
 NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
@@ -104,7 +105,7 @@ def digest_of(home: Home, name: str) -> str | None:
 def _digest(home: Home, name: str) -> str | None:
     """The same; raises OSError when nothing can be opened just now."""
     try:
-        return files.sha256(files.read_regular(path_of(home, name), 64 * 1024 * 1024))
+        return files.sha256_regular(path_of(home, name), MOST_BYTES)
     except files.Unreadable:
         return None
     except OSError as error:
@@ -123,8 +124,20 @@ def is_whole(home: Home, name: str, digest: str | None = None) -> bool:
 
 def _read_marker(path: str) -> str | None:
     try:
+        return _marker(path)
+    except OSError:
+        return None
+
+
+def _marker(path: str) -> str | None:
+    """The digest in a marker, if it is one; raises OSError when nothing can be opened just now."""
+    try:
         text = files.read_regular(path, 4096).decode("ascii").strip()
-    except (OSError, files.Unreadable, UnicodeDecodeError):
+    except (files.Unreadable, UnicodeDecodeError):
+        return None
+    except OSError as error:
+        if error.errno in files.LACKING:
+            raise
         return None
     return text if len(text) == 64 and not text.strip("0123456789abcdef") else None
 
@@ -146,7 +159,7 @@ def find(home: Home) -> dict[str, Release]:
         if version is None:
             continue
         digest = _digest(home, name) or ""
-        marker = _read_marker(os.path.join(home.releases, name, GOOD))
+        marker = _marker(os.path.join(home.releases, name, GOOD))
         found[name] = Release(
             name=name,
             version=version,

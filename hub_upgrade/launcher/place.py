@@ -23,7 +23,6 @@ LOCK_POLL_S = 0.05
 BACKLOG = 512
 LONGEST_LINE = 1000
 """Characters; in bytes below PIPE_BUF, which a pipe that polls as writable takes (pipe(7))."""
-MOST_FACTORY_BYTES = 64 * 1024 * 1024
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
@@ -198,7 +197,7 @@ def keep_factory(home: Home, usable: bool, original: str) -> tuple[Release, str,
     The installed file may be replaced while we run, so it is not what runs. Raises HostError.
     """
     try:
-        data = files.read_regular(original, MOST_FACTORY_BYTES)
+        data = files.read_regular(original, releases.MOST_BYTES)
     except (OSError, files.Unreadable) as error:
         raise HostError(f"{original} cannot be read: {error}") from error
     digest = files.sha256(data)
@@ -246,26 +245,33 @@ def _spare(original: str, data: bytes) -> int:
 
 def whole_factory(place: Place) -> str:
     """The path of the factory's copy, made again where it was lost or damaged meanwhile."""
-    if _code_at(place.factory_path, place):
+    if _is_factory(place.factory_path, place):
         return place.factory_path
     data = _spare_code(place) or _code_at(place.original, place)
     say(f"the copy of {place.original} is missing or damaged; it is made again")
     made = _copy(place.home, not place.trouble, place.factory, data) if data else ""
-    return made or (place.original if _code_at(place.original, place) else place.factory_path)
+    return made or (place.original if _is_factory(place.original, place) else place.factory_path)
 
 
 def _spare_code(place: Place) -> bytes:
     try:
-        data = os.pread(place.spare, MOST_FACTORY_BYTES, 0)
+        data = os.pread(place.spare, releases.MOST_BYTES, 0)
     except OSError:
         return b""
     return data if files.sha256(data) == place.factory.digest else b""
 
 
+def _is_factory(path: str, place: Place) -> bool:
+    try:
+        return files.sha256_regular(path, releases.MOST_BYTES) == place.factory.digest
+    except (OSError, files.Unreadable):
+        return False
+
+
 def _code_at(path: str, place: Place) -> bytes:
     """What lies there, if it is the factory's code; else nothing."""
     try:
-        data = files.read_regular(path, MOST_FACTORY_BYTES)
+        data = files.read_regular(path, releases.MOST_BYTES)
     except (OSError, files.Unreadable):
         return b""
     return data if files.sha256(data) == place.factory.digest else b""

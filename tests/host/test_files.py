@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from typing import Callable
 from unittest import mock
@@ -395,6 +396,50 @@ class LockTest(InADirectory):
         anew = os.open(self.path, os.O_RDWR)
         self.addCleanup(os.close, anew)
         self.assertIsNone(Lock.adopt(anew, self.path))
+
+
+class DigestTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.path = os.path.join(self.directory, "file")
+        self.put(b"one")
+
+    def put(self, data: bytes) -> None:
+        with open(self.path, "wb") as file:
+            file.write(data)
+
+    def read(self, after_s: float = 0.0) -> tuple[str, int]:
+        """The digest some time after now, and how often the file was read for it."""
+        later = time.time() + after_s
+        counted = mock.patch.object(files, "_read_all", wraps=files._read_all)
+        with mock.patch("time.time", lambda: later), counted as reading:
+            return files.sha256_regular(self.path, 100), reading.call_count
+
+    def test_a_file_that_stays_is_read_once(self) -> None:
+        digest = files.sha256(b"one")
+        self.assertEqual([self.read(60) for _ in range(3)], [(digest, 1), (digest, 0), (digest, 0)])
+
+    def test_one_that_changed_is_read_again_whatever_its_size_and_name(self) -> None:
+        self.read(60)
+        self.put(b"two")
+        self.assertEqual(self.read(60), (files.sha256(b"two"), 1))
+        os.unlink(self.path)
+        self.put(b"six")
+        self.assertEqual(self.read(60), (files.sha256(b"six"), 1))
+
+    def test_one_that_changed_just_now_is_read_every_time(self) -> None:
+        self.assertEqual([self.read()[1] for _ in range(3)], [1, 1, 1])
+
+    def test_what_is_no_regular_file_or_too_large_is_refused_each_time(self) -> None:
+        self.put(b"x" * 101)
+        for _ in range(2):
+            with self.assertRaises(files.Unreadable):
+                self.read(60)
+        with self.assertRaises(files.Unreadable):
+            files.sha256_regular(self.directory, 100)
+        with self.assertRaises(FileNotFoundError):
+            files.sha256_regular(self.path + "-", 100)
 
 
 if __name__ == "__main__":

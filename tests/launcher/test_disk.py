@@ -99,7 +99,7 @@ class RecordTest(DiskTest):
     def test_without_a_descriptor_left_it_is_as_it_was_last_seen(self) -> None:
         name, _ = self.add("1.0.0", b"one", good=True)
         seen = self.disk.world()
-        for lacking in ("os.listdir", "hub_upgrade.host.files.read_regular"):
+        for lacking in ("os.listdir", "os.open", "hub_upgrade.host.files.read_regular"):
             with mock.patch(lacking, side_effect=OSError(errno.EMFILE, "Too many open files")):
                 self.assertEqual(self.disk.world().releases, seen.releases)
         self.assertIn("cannot be looked at now: Too many open files", self.said())
