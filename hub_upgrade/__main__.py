@@ -9,7 +9,7 @@ import types
 
 INTERRUPTED = 130  # 128 + SIGINT; the module signal would cost every command two milliseconds
 COMMANDS = {
-    "serve": ("hub_upgrade.launcher.main", "run the hub and look after it"),
+    "serve": ("hub_upgrade.launcher.serve", "run the hub and look after it"),
     "upgrade": ("hub_upgrade.cli.upgrade", "upgrade the hub, and follow it to its end"),
     "rollback": ("hub_upgrade.cli.rollback", "go back to the previous good release"),
     "status": ("hub_upgrade.cli.status", "what the last operation did or is doing"),

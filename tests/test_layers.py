@@ -90,7 +90,7 @@ class Layers(unittest.TestCase):
 
     def test_launcher_and_hub_load_nothing_heavy(self) -> None:
         for module, brought_by_http_server in (
-            ("hub_upgrade.launcher.main", set()),
+            ("hub_upgrade.launcher.serve", set()),
             ("hub_upgrade.wiring.hub", {"shutil", "threading"}),
         ):
             code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {module};"

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 
 from hub_upgrade.domain import boot, probation
 from hub_upgrade.domain.boot import Action, Event, Mind, World
 from hub_upgrade.domain.probation import Expected, Probation
-from hub_upgrade.errors import HubError
 from hub_upgrade.host import processes, releases
-from hub_upgrade.host.look import Look, Seen, reachable
+from hub_upgrade.host.look import Seen
 from hub_upgrade.host.loop import READ, Loop
 from hub_upgrade.launcher import disk
 from hub_upgrade.launcher.child import Child
 from hub_upgrade.launcher.deadlines import Deadlines
+from hub_upgrade.launcher.eye import Eye
 from hub_upgrade.launcher.manager import Manager
-from hub_upgrade.launcher.place import Place, StoppedEarly, say, settle_in, url_of
-from hub_upgrade.settings import RELEASES, Settings, load, parse_serve_flags
+from hub_upgrade.launcher.place import Place, say
+from hub_upgrade.settings import RELEASES, Settings
 
 TICK_S = 1.0
 END_S = 2.0
@@ -43,22 +42,6 @@ NEEDS_DISK = frozenset(
      "exited", "again", "alone"}
 )  # fmt: skip
 
-HELP = """\
-usage: hub.pyz serve [--config-dir DIR] [--host HOST] [--port PORT] [--releases DIR] [--factory]
-
-Serve the hub, and look after it: upgrade it when asked, and go back when a release is bad.
-
-  --config-dir DIR  home, where everything is kept (PARACHUTE_HOME; ~/.parachute)
-  --host HOST       the address to listen on (PARACHUTE_BIND_HOST; 127.0.0.1)
-  --port PORT       the port, 0 picks one (PORT; 1939)
-  --releases DIR    the release repository to follow ("releases" in hub.json)
-  --factory         try this very file, whatever was tried or rejected before
-
-example: python3 hub.pyz serve --port 8080 --releases /srv/releases
-exit codes: 0 stopped, 1 it cannot serve, 2 wrong usage; or that of a hub that died by itself
-files: serve.lock, serve.json, releases/ and logs/trial-*.log in home; all of home for the hub
-"""
-
 
 class Launcher:
     """One launcher, from its first start of a hub to the end of its last."""
@@ -75,11 +58,11 @@ class Launcher:
         self.child: Child | None = None
         self.exit_code = 0
         self._deadlines = Deadlines(loop)
+        self._eye = Eye(loop, place.listener, self._deadlines)
         self._manager = Manager(loop)
         self._disk = disk.Disk(place, settings, proving)
         self._world = World({}, place.factory)
         self._queue: list[Event] = []
-        self._look: Look | None = None
         self._probation: Probation | None = None
         self._watchdog = loop.now()
         self._to_tell = False
@@ -189,7 +172,7 @@ class Launcher:
         limit = probation.TRIAL_HUNG_S if self.mind.on_trial else self.settings.watchdog_s
         silent = self.loop.now() - self._watchdog
         if silent > limit:
-            self._end_of_look()
+            self._eye.close()
             self.feed(self._about_child("hung", f"it hangs: no sign of life for {silent:.0f} s"))
 
     def _slept(self, gap: float) -> None:
@@ -199,13 +182,12 @@ class Launcher:
         self._watchdog += gap
         if self._probation is not None:
             self._probation = probation.slept(self._probation, gap)
-        if self._look is not None:
-            self._look.extend(gap)
+        self._eye.slept(gap)
 
     # --- the child ------------------------------------------------------------------------------
 
     def _start(self, action: Action) -> None:
-        self._end_of_look()
+        self._eye.close()
         env = {
             "PARACHUTE_HOME": self.settings.home.root,
             RELEASES: self.settings.releases or "",  # a full disk may take no serve.json
@@ -230,9 +212,7 @@ class Launcher:
         limit = self.settings.ready_timeout_s
         text = f"it was not ready within {limit:g} s"
         self._deadlines.start(
-            "ready",
-            limit,
-            lambda: self.feed(self._about_child("not-ready", text)),
+            "ready", limit, lambda: self.feed(self._about_child("not-ready", text))
         )
 
     def _about_child(self, kind: str, text: str, asked: bool = False) -> Event:
@@ -267,20 +247,18 @@ class Launcher:
     def _not_executed(self, why: str) -> None:
         """So it says; but it may be the trial that talks nonsense: see who answers."""
         if self.mind.state in (boot.HANDING, boot.RELOADING):
-            self._look_for(lambda seen: self._who_is_left(seen, why))
+            self._eye.look(lambda seen: self._who_is_left(seen, why))
 
     def _who_is_left(self, seen: Seen, why: str) -> None:
-        self._look = None
         if self.mind.state not in (boot.HANDING, boot.RELOADING):
             return
         release = seen.body.get("release")
         if isinstance(release, str) and releases.is_named(self.mind.left, release):
             self._deadlines.clear("handoff", "ready")
             self.feed(self._about_child("handoff-failed", why))
-            self._look_for_instance()
+            self._begin_to_look()
         elif release is None:  # no answer yet: the deadline of the handoff or of READY goes on
-            again = probation.LOOK_EVERY_S
-            self._deadlines.start("look", again, lambda: self._not_executed(why))
+            self._eye.look_in(probation.LOOK_EVERY_S, lambda seen: self._who_is_left(seen, why))
 
     def _reloading(self) -> None:
         if self.mind.state != boot.HANDING:
@@ -296,10 +274,9 @@ class Launcher:
             return
         self._deadlines.clear("ready")
         self.feed(Event("ready"))
-        self._probation = Probation(self.loop.now())
         self._deadlines.start("calm", CALM_S, lambda: self.feed(Event("calm")))
         self._manager.ready()
-        self._look_now()
+        self._begin_to_look()
         self._tell_settled()
         self._tick()
 
@@ -312,7 +289,7 @@ class Launcher:
         event = self._about_child("exited", processes.describe_exit(status), asked)
         self.exit_code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
         self._last_words = event.output
-        self._end_of_look()
+        self._eye.close()
         self._deadlines.clear("ready", "handoff", "end", "not-stopped", "calm")
         child.close()
         self.child = None
@@ -320,31 +297,11 @@ class Launcher:
 
     # --- looking at it --------------------------------------------------------------------------
 
-    def _look_now(self) -> None:
-        self._look_for(self._looked)
-
-    def _look_for(self, done: Callable[[Seen], None]) -> None:
-        self._end_of_look()
-        listener = self.place.listener
-        address = reachable(listener.getsockname())
-        try:
-            self._look = Look(self.loop, listener.family, address, done)
-        except OSError as error:  # no descriptor to be had: the machine's trouble, not the hub's
-            seen = Seen(0, {}, error.strerror or str(error))
-            self._deadlines.start("look", probation.LOOK_EVERY_S, lambda: done(seen))
-
-    def _look_for_instance(self) -> None:
+    def _begin_to_look(self) -> None:
         self._probation = Probation(self.loop.now())
-        self._look_now()
-
-    def _end_of_look(self) -> None:
-        self._deadlines.clear("look")
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
+        self._eye.look(self._looked)
 
     def _looked(self, seen: Seen) -> None:
-        self._look = None
         trial, now = self.mind.record.trial, self.loop.now()
         if self.mind.state != boot.SERVING or self._probation is None or self.child is None:
             return
@@ -353,7 +310,7 @@ class Launcher:
             self._disk.serving(self.child, instance)
         if not self.mind.on_trial or trial is None:
             if seen.status != 200:
-                self._deadlines.start("look", probation.LOOK_EVERY_S, self._look_now)
+                self._eye.look_in(probation.LOOK_EVERY_S, self._looked)
             return
         expected = Expected(releases.version_of(trial.release) or "", trial.digest)
         self._probation, why = probation.looked(self._probation, expected, seen, now)
@@ -367,7 +324,7 @@ class Launcher:
             self.feed(self._about_child("unhealthy", text))
         else:
             wait = probation.next_look_in(self._probation, now, self.settings.probation_s)
-            self._deadlines.start("look", wait, self._look_now)
+            self._eye.look_in(wait, self._looked)
 
     # --- the other verbs ------------------------------------------------------------------------
 
@@ -384,7 +341,7 @@ class Launcher:
         trial = self.mind.record.trial
         if self.child is None or trial is None:
             return
-        self._end_of_look()
+        self._eye.close()
         self.child.relay.drain()
         self.child.relay.begin(*self._disk.trial_log(trial))
         limit = self.settings.drain_s + HANDOFF_GRACE_S
@@ -393,20 +350,20 @@ class Launcher:
         self.child.signal(signal.SIGUSR1)
 
     def _end(self, _action: Action) -> None:
-        self._end_of_look()
+        self._eye.close()
         self._deadlines.clear("ready", "handoff")
         if self.child is not None:
             self.child.signal(signal.SIGTERM)
             self._deadlines.start("end", END_S, self.child.kill)
 
     def _kill(self, _action: Action) -> None:
-        self._end_of_look()
+        self._eye.close()
         if self.child is not None:
             self.child.kill()
 
     def _signal(self, _action: Action) -> None:
         self._manager.stopping()
-        self._end_of_look()
+        self._eye.close()
         self._deadlines.clear("ready", "handoff", "end")
         if self.child is not None:
             self.child.signal(signal.SIGTERM)
@@ -443,26 +400,3 @@ _VERBS: dict[str, Callable[[Launcher, Action], None]] = {
     "log": Launcher._log,
     "exit": Launcher._exit,
 }
-
-
-def main(argv: list[str]) -> int:
-    """`hub.pyz serve`; returns its exit code."""
-    if "--help" in argv or "-h" in argv:
-        print(HELP, end="")
-        return 0
-    signal.pthread_sigmask(signal.SIG_BLOCK, processes.HELD_SIGNALS)
-    try:
-        flags = parse_serve_flags(argv)
-        proving = "prove" in flags
-        settings = load(flags, os.environ)
-        if settings.config_error:
-            say(settings.config_error)
-        place = settle_in(settings, proving)
-    except StoppedEarly:
-        return 0
-    except HubError as error:
-        print(f"hub.pyz serve: {error.sentence}", file=sys.stderr)
-        return error.exit_code
-    if not proving:
-        print(f"listening on {url_of(place.listener)}", flush=True)
-    return Launcher(settings, place, Loop(), forced="factory" in flags, proving=proving).run()

@@ -8,12 +8,11 @@ import time
 import unittest
 from unittest import mock
 
-from hub_upgrade.domain import probation
 from hub_upgrade.domain.boot import Action
 from hub_upgrade.host import boot_store
 from hub_upgrade.host.look import Look, Seen
 from hub_upgrade.host.loop import Loop
-from hub_upgrade.launcher import main
+from hub_upgrade.launcher import eye, main
 from tests.launcher.scene import PATIENCE_S, Scene
 
 
@@ -43,9 +42,9 @@ class LauncherTest(Scene):
         )
         seen: list[Seen] = []
         none = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        with mock.patch.object(probation, "LOOK_EVERY_S", 0.01):
+        with mock.patch.object(eye, "LOOK_EVERY_S", 0.01):
             with mock.patch.object(Look, "__init__", side_effect=none):
-                launcher._look_for(seen.append)
+                launcher._eye.look(seen.append)
             deadline = time.monotonic() + PATIENCE_S
             while not seen and time.monotonic() < deadline:
                 loop.turn()

@@ -1,0 +1,53 @@
+"""`hub.pyz serve`: its command line, and everything at its place before the launcher's life."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from hub_upgrade.errors import HubError
+from hub_upgrade.host import processes
+from hub_upgrade.host.loop import Loop
+from hub_upgrade.launcher.main import Launcher
+from hub_upgrade.launcher.place import StoppedEarly, say, settle_in, url_of
+from hub_upgrade.settings import load, parse_serve_flags
+
+HELP = """\
+usage: hub.pyz serve [--config-dir DIR] [--host HOST] [--port PORT] [--releases DIR] [--factory]
+
+Serve the hub, and look after it: upgrade it when asked, and go back when a release is bad.
+
+  --config-dir DIR  home, where everything is kept (PARACHUTE_HOME; ~/.parachute)
+  --host HOST       the address to listen on (PARACHUTE_BIND_HOST; 127.0.0.1)
+  --port PORT       the port, 0 picks one (PORT; 1939)
+  --releases DIR    the release repository to follow ("releases" in hub.json)
+  --factory         try this very file, whatever was tried or rejected before
+
+example: python3 hub.pyz serve --port 8080 --releases /srv/releases
+exit codes: 0 stopped, 1 it cannot serve, 2 wrong usage; or that of a hub that died by itself
+files: serve.lock, serve.json, releases/ and logs/trial-*.log in home; all of home for the hub
+"""
+
+
+def main(argv: list[str]) -> int:
+    """`hub.pyz serve`; returns its exit code."""
+    if "--help" in argv or "-h" in argv:
+        print(HELP, end="")
+        return 0
+    signal.pthread_sigmask(signal.SIG_BLOCK, processes.HELD_SIGNALS)
+    try:
+        flags = parse_serve_flags(argv)
+        proving = "prove" in flags
+        settings = load(flags, os.environ)
+        if settings.config_error:
+            say(settings.config_error)
+        place = settle_in(settings, proving)
+    except StoppedEarly:
+        return 0
+    except HubError as error:
+        print(f"hub.pyz serve: {error.sentence}", file=sys.stderr)
+        return error.exit_code
+    if not proving:
+        print(f"listening on {url_of(place.listener)}", flush=True)
+    return Launcher(settings, place, Loop(), forced="factory" in flags, proving=proving).run()
