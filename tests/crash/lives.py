@@ -282,6 +282,9 @@ class Life(Watched):
         whole = [name for name in names if name[:1].isdigit() and not name.endswith(".bad")]
         assert len(whole) <= 3, whole
 
+    def about(self) -> str:
+        return f"{self.record()}; {super().about()}"
+
     def record(self) -> dict[str, Any]:
         """The record of the operation that runs now; {} for none since the story began."""
         try:

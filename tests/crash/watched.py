@@ -41,7 +41,7 @@ class Watched:
     def tick(self, deadline: float, why: str) -> None:
         """Wait a moment, and see that nothing serves twice."""
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain for {why}; {self.processes()}")
+            raise AssertionError(f"waited in vain for {why}; {self.about()}")
         self.check_alone()
         time.sleep(0.01)
 
@@ -59,6 +59,10 @@ class Watched:
         pairs = {tuple(sorted(pids)) for pids in found.values() if len(pids) > 1}
         assert not pairs & self._pairs, f"two serve at once: {self.processes()}"
         self._pairs = pairs
+
+    def about(self) -> str:
+        """What somebody who waits in vain wants to know."""
+        return f"{self.processes()}; {self.output()}"
 
     def processes(self) -> dict[int, list[str]]:
         return {pid: command_of(pid)[-6:] for pid in running_on(self.home)}
