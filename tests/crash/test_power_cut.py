@@ -7,6 +7,7 @@ acts on the disk some of every kind by a printed seed; CRASH_TESTS=full takes al
 from __future__ import annotations
 
 import os
+import sys
 import unittest
 
 from hub_upgrade.domain import operation as op
@@ -47,15 +48,21 @@ class PowerCutTest(unittest.TestCase):
         self.addCleanup(stories.close)
         stories.learn()
 
+        missed = []
+
         def run(story: str, point: Point) -> None:
-            power_cut.cut_before(stories.kits[story], point)
+            if not power_cut.cut_before(stories.kits[story], point):
+                missed.append(f"{story}: {point}")
 
         table = [
             (story, point)
             for story, places in stories.places.items()
             for point in power_cut.on_disk(places)
         ]
-        all_of(self, table if wholly() else some(table), run, versions=())
+        chosen = table if wholly() else some(table)
+        all_of(self, chosen, run, versions=())
+        print(f"{len(chosen)} of {len(table)} acts; not come to: {missed}", file=sys.stderr)
+        self.assertLess(len(missed), len(chosen) / 10, missed)
 
 
 def some(table: list[tuple[str, Point]]) -> list[tuple[str, Point]]:
