@@ -1,5 +1,5 @@
-# Needs Python 3.9 or newer and make. Only `lint` (two tools, into .tools/), `crash` (strace) and
-# `image` (mmdebstrap, and Debian packages into a scratch directory) fetch anything.
+# Needs Python 3.9 or newer and make. Only `lint` (two tools, into .tools/), `crash` (strace,
+# e2fsprogs) and `image` (mmdebstrap, and Debian packages into a scratch directory) fetch anything.
 
 PYTHON ?= python3
 FULL ?=
@@ -26,6 +26,8 @@ test-all:
 # Every step and every kind once; with FULL=1 the whole product of them.
 crash:
 	@command -v strace >/dev/null || { apt-get -qq update && apt-get -qq -y install strace; } >/dev/null
+	@test "$$(id -u)" != 0 || command -v mkfs.ext4 >/dev/null || \
+	    { apt-get -qq update && apt-get -qq -y install e2fsprogs; } >/dev/null
 	CRASH_TESTS=$(if $(FULL),full,cover) $(PYTHON) -m tests.run --crash --limit $(CRASH_LIMIT_S)
 
 # The file alone in an image of Debian's python3-minimal and libpython3-stdlib, as its process 1.

@@ -18,8 +18,8 @@ import subprocess
 import tempfile
 import time
 import unittest
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 TMPFS, EXT4 = "tmpfs", "ext4"
 CLONE_NEWNS = 0x00020000
@@ -196,7 +196,7 @@ def _run(*words: str) -> None:
         raise AssertionError(f"{' '.join(words)}: {done.stderr.strip()}")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def why_not(kind: str) -> str:
     """Why no such disk can be made here, or nothing. The first call takes the namespace, and must
     be made before there are other threads: they inherit it."""
@@ -221,7 +221,7 @@ def need(*kinds: str) -> None:
             raise unittest.SkipTest(f"no {kind} of our own can be mounted here: {why}")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _alone() -> str:
     """Take a mount namespace of our own; why that cannot be, or nothing."""
     unshare = getattr(ctypes.CDLL(None, use_errno=True), "unshare", None)

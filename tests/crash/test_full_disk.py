@@ -36,7 +36,7 @@ def room_at(step: str, scene: full_disk.FullScene) -> int:
     return whole + int(step.split()[-2]) * disks.BLOCKS[scene.kind]
 
 
-def setUpModule() -> None:  # noqa: N802 - unittest's name
+def setUpModule() -> None:
     if HOW != "sample":
         disks.need(*disks.KINDS)
 

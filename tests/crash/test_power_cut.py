@@ -27,7 +27,7 @@ SOME_OF_A_ROLLBACK = (op.VERIFYING, NEXT_WRITTEN, STARTING)
 ACTS = 36
 
 
-def setUpModule() -> None:  # noqa: N802 - unittest's name
+def setUpModule() -> None:
     if HOW != "sample":
         disks.need(disks.EXT4)
 
