@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import random
 import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+Row = TypeVar("Row")
 
 
 def seed() -> random.Random:
@@ -12,3 +16,12 @@ def seed() -> random.Random:
     number = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
     print(f"SEED={number}", file=sys.stderr)
     return random.Random(number)
+
+
+def covering(
+    rows: list[Row], kind: Callable[[Row], object], number: int, choice: random.Random
+) -> list[Row]:
+    """Every kind once, and more of the (distinct) rows up to the number."""
+    shuffled = choice.sample(rows, len(rows))
+    kinds = {kind(row): row for row in shuffled}
+    return list(dict.fromkeys([*kinds.values(), *shuffled]))[: max(number, len(kinds))]

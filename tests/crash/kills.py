@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from hub_upgrade.domain import operation as op
 from tests.crash.acts import ALL
-from tests.crash.lives import SICK, STORIES, Kit, Life
+from tests.crash.choice import covering
+from tests.crash.lives import STORIES, Kit, Life
 from tests.crash.mortal import Place, Point, places
 from tests.e2e import moments
 
@@ -34,6 +35,7 @@ MOMENTS = {
 }
 """Every step and every moment of the trial, by the act that begins it; who it was dies next."""
 
+COVERED = 240
 FEW = 50
 """One death in so many may be missed: on a slow machine things go in another order."""
 
@@ -89,37 +91,25 @@ class Stories:
         ]
 
     def covering(self, choice: random.Random) -> list[Death]:
-        """Every kind of act once, and everyone at every moment."""
-        kinds: dict[str, list[tuple[str, Place]]] = {}
-        for story in STORIES:
-            for place in self.places[story]:
-                kinds.setdefault(place.point.act, []).append((story, place))
-        chosen = [choice.choice(found) for found in kinds.values()]
-        found = [
-            Death(story, place.point, choice.choice(victims(place)), choice.random() < 0.5)
-            for story, place in chosen
-        ]
-        return list(dict.fromkeys([*self.at_moments(choice), *found]))
+        """Everyone at every moment, every kind of act once, and more of them up to a number."""
+        more = covering(self.everything(), lambda death: death.point.act, COVERED, choice)
+        return list(dict.fromkeys([*self.at_moments(choice), *more]))
 
     def at_moments(self, choice: random.Random) -> Iterable[Death]:
-        """Everyone right after every moment, of the good release's story or of the bad one's."""
+        """Everyone right after every moment, in one of the stories that have it."""
         for act in MOMENTS.values():
-            having = [story for story in STORIES if self.follower(story, act)]
-            assert having, f"nobody does {act}"
-            story = SICK if having[-1] == SICK and choice.random() < 0.3 else having[0]
-            place = self.follower(story, act)
-            assert place is not None
+            having = [(story, place) for story in STORIES for place in self.following(story, act)]
+            story, place = choice.choice(having)
             for victim in victims(place):
                 yield Death(story, place.point, victim, choice.random() < 0.5)
 
-    def follower(self, story: str, act: str) -> Place | None:
+    def following(self, story: str, act: str) -> list[Place]:
         """What the one who did this does next: the moment has come, and no more."""
         acts = [place.point.act for place in self.places[story]]
-        if act not in acts:
-            return None
+        after = acts.index(act) + 1 if act in acts else len(acts)
         who = act.partition("'")[0].partition(":")[0]
-        later = self.places[story][acts.index(act) + 1 :]
-        return next((place for place in later if place.point.act.startswith(who)), None)
+        later = [place for place in self.places[story][after:] if place.point.act.startswith(who)]
+        return later[:1]
 
 
 def victims(place: Place) -> tuple[str, ...]:
