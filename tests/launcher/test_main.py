@@ -6,6 +6,7 @@ import errno
 import os
 import time
 import unittest
+from typing import Any
 from unittest import mock
 
 from hub_upgrade.domain.boot import Action
@@ -13,6 +14,7 @@ from hub_upgrade.host import boot_store
 from hub_upgrade.host.look import Look, Seen
 from hub_upgrade.host.loop import Loop
 from hub_upgrade.launcher import eye, main
+from hub_upgrade.settings import RELEASES
 from tests.launcher.scene import PATIENCE_S, Scene
 
 
@@ -32,6 +34,25 @@ class LauncherTest(Scene):
 
         with mock.patch.object(main, "Child", start), mock.patch.object(loop, "on_signal"):
             launcher.run()
+        self.assertEqual(told, ["/srv"])
+
+    def test_a_hub_is_told_where_releases_come_from_though_the_disk_takes_no_serve_json(self) -> None:
+        loop = Loop()
+        self.addCleanup(loop.close)
+        launcher = main.Launcher(
+            self.settings(releases="/srv"), self.place(), loop, forced=False, proving=False
+        )
+        told: list[object] = []
+
+        def start(*arguments: Any) -> None:
+            told.append(arguments[4].get(RELEASES))
+            loop.call_later(0, loop.stop)
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with mock.patch.object(main, "Child", start), mock.patch.object(loop, "on_signal"):
+            with mock.patch.object(boot_store, "write_serve", side_effect=full):
+                launcher.run()
         self.assertEqual(told, ["/srv"])
 
     def test_a_launcher_without_a_descriptor_left_looks_again_and_lives(self) -> None:
