@@ -36,7 +36,7 @@ class LauncherTest(Scene):
             launcher.run()
         self.assertEqual(told, ["/srv"])
 
-    def test_a_hub_is_told_where_releases_come_from_though_the_disk_takes_no_serve_json(self) -> None:
+    def test_a_hub_is_told_where_releases_come_from_on_a_full_disk_too(self) -> None:
         loop = Loop()
         self.addCleanup(loop.close)
         launcher = main.Launcher(
@@ -50,9 +50,9 @@ class LauncherTest(Scene):
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        with mock.patch.object(main, "Child", start), mock.patch.object(loop, "on_signal"):
-            with mock.patch.object(boot_store, "write_serve", side_effect=full):
-                launcher.run()
+        refused = mock.patch.object(boot_store, "write_serve", side_effect=full)
+        with refused, mock.patch.object(main, "Child", start), mock.patch.object(loop, "on_signal"):
+            launcher.run()
         self.assertEqual(told, ["/srv"])
 
     def test_a_launcher_without_a_descriptor_left_looks_again_and_lives(self) -> None:
