@@ -47,7 +47,11 @@ class Alone:
         self._watch = recovery.Watch()
         self._helper = 0
         self._handed = False
-        files.make_directory(home.root)
+        if not os.path.isdir(home.root):  # serve and token make it, nobody else
+            raise HostError(
+                f"{home.root} is no directory: nothing was ever served from there; start a hub "
+                "with serve, or name its home with --config-dir"
+            )
         files.make_directory(home.releases)
 
     def run(self, accept: Callable[[Desk], Operation]) -> int:

@@ -11,7 +11,7 @@ import unittest
 from pathlib import Path
 
 from tests.e2e.commands import CommandLineCase, bad_release
-from tests.e2e.harness import WAIT_S, running_on, wait_for
+from tests.e2e.harness import WAIT_S, cli, running_on, wait_for
 
 
 class WithoutHubTest(CommandLineCase):
@@ -44,6 +44,14 @@ class WithoutHubTest(CommandLineCase):
         done = self.run_hub("upgrade")
         self.assertEqual((1, 1), (done.returncode, done.stderr.count("\n")), done.stderr)
         self.assertIn("--releases", done.stderr)
+
+    def test_where_nothing_was_ever_served_no_home_is_made(self) -> None:
+        nowhere = os.path.join(self.directory, "nowhere")
+        for words in (("upgrade", "--releases", self.repository), ("rollback",)):
+            done = cli(self.old, *words, "--config-dir", nowhere)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+            self.assertIn(f"{nowhere} is no directory", done.stderr)
+            self.assertFalse(os.path.exists(nowhere))
 
     def test_a_bad_release_is_taken_back_and_ends_with_5(self) -> None:
         self.publish(bad_release("1.2.0"))
