@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 
 from hub_upgrade.domain.operation import ROLLBACK
@@ -47,8 +48,17 @@ def power_cut(scene: full_disk.FullScene, hub: Hub) -> None:
     """Off, everybody dead, and on again."""
     scene.disk.cut()
     hub.kill_all()
-    wait_for(lambda: not running_on(scene.home), "the end of all")
+    wait_for(lambda: all_dead(scene.home), "the end of all")
     scene.disk.power_on()
+
+
+def all_dead(home: str) -> bool:
+    """Whether nobody lives; who does dies now, whosever child it is since the cut."""
+    alive = running_on(home)
+    for pid in alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return not alive
 
 
 class PoweredLife(Life):
