@@ -319,6 +319,8 @@ def launch(state: State) -> State:
         releases = world_of(state, state.installed).releases
         record = boot.rebuilt(releases, bad, f"loss {state.ghost.rebuilt}")
     mind = boot.awake(record, state.boot is not None)
+    if state.nxt is not None and mind.record.knows(state.nxt.operation_id) and not state.full:
+        state = state._replace(nxt=None)  # it is taken up already: this is looked at first
     state = state._replace(launcher=Launcher(mind, (), state.installed, state.boot is not None))
     state = feed(state, Event("boot", nxt=unknown_next(state)))
     assert state.launcher is not None

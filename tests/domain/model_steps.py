@@ -222,7 +222,7 @@ def _time(state: State, mind: Mind) -> Iterator[Step]:
     if mind.todo and not state.full:
         yield "write again", lambda: busy(state, mind, (FLUSH,))
     assert state.launcher is not None
-    if state.boot is None and state.launcher.known and not state.full:
+    if state.boot is None and state.launcher.known and not mind.todo and not state.full:
         yield "keep", lambda: written(state, mind.record)
     if state.nxt is not None and mind.record.knows(state.nxt.operation_id):
         if boot.RECORD not in mind.todo and not state.full:
