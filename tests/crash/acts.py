@@ -82,11 +82,12 @@ def _strike(pids: list[int]) -> None:
         except ProcessLookupError:
             pass
     deadline = time.monotonic() + DEATH_S
-    while not all(_dead(pid) for pid in pids) and time.monotonic() < deadline:
+    while not all(is_dead(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.002)
 
 
-def _dead(pid: int) -> bool:
+def is_dead(pid: int) -> bool:
+    """A process that is dying has no arguments any more, but still its sockets and locks."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rsplit(b")", 1)[1].split()[0] in (b"Z", b"X")

@@ -24,6 +24,7 @@ from typing import Any
 
 from hub_upgrade.domain.operation import ROLLBACK, UPGRADE
 from tests.crash import mortal
+from tests.crash.acts import is_dead
 from tests.crash.mortal import Point
 from tests.crash.watched import WAIT_S, Watched
 from tests.e2e.harness import FINISHED, Hub, build, cli, environment, running_on
@@ -195,9 +196,9 @@ class Life(Watched):
 
     def death(self) -> bool:
         """Whether somebody was struck; then that they are dead."""
-        struck = set(self.struck() or ())
+        struck = self.struck() or []
         deadline = time.monotonic() + WAIT_S
-        while struck & set(running_on(self.home)):
+        while not all(is_dead(pid) for pid in struck):
             self.tick(deadline, "a death")
         return bool(struck)
 
@@ -208,11 +209,17 @@ class Life(Watched):
     def wait_for_orphans(self) -> None:
         """Hub and helper end by themselves without their launcher, and leave the port free."""
         deadline = time.monotonic() + WAIT_S
-        while running_on(self.home):
+        while running_on(self.home) or not self._port_is_free():
             self.tick(deadline, "the end of hub and helper without their launcher")
+
+    def _port_is_free(self) -> bool:
         with socket.socket() as one:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            one.bind(("127.0.0.1", self.port))
+            try:
+                one.bind(("127.0.0.1", self.port))
+            except OSError:
+                return False
+        return True
 
     def wait_for_record(self, accepted: str) -> dict[str, Any]:
         """The terminal record, of the accepted operation if one was; {} for none at all."""

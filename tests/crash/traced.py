@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.crash.acts import ALL, ROLES
+from tests.crash.acts import ALL, ROLES, is_dead
 from tests.crash.lives import LATE_S, MISSED_S, Kit, Life
 from tests.crash.watched import WAIT_S
 from tests.e2e.harness import children_of, command_of, running_on, wait_for
@@ -27,7 +27,7 @@ ACTS = (
     "?rmdir", "execve", "?fork", "?clone",
 )  # fmt: skip
 """What comes in the same number each time; signals and messages are among `tests.crash.acts`."""
-STOPPED = "SIGSTOP {si_signo=SIGSTOP, si_code=SI_KERNEL}"
+STOPPED = "SIGSTOP {si_signo=SIGSTOP, si_code=SI_KERNEL} ---\n--- stopped by SIGSTOP"
 KILLED = "+++ killed by SIGKILL"
 WAITING = ("sh", "-c", 'kill -STOP $$ && exec "$@"', "sh")
 POLL_S = 0.003
@@ -159,11 +159,11 @@ class TracedLife(Life):
         struck = [pid for pid in running_on(self.home) if wanted & set(command_of(pid))] or [actor]
         for pid in struck:
             os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not set(struck) & set(running_on(self.home)), "the dead")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(actor, signal.SIGCONT)
+        wait_for(lambda: all(is_dead(pid) for pid in struck), "the dead")
         self.tracers[0].terminate()
         self.tracers[0].wait(WAIT_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(actor, signal.SIGCONT)  # before strace let it go, it might be stopped anew
         self.struck_pids = struck
 
     def _log(self, actor: str) -> str:
