@@ -5,8 +5,19 @@ from __future__ import annotations
 import os
 import random
 import sys
+import unittest
 from collections.abc import Callable
 from typing import TypeVar
+
+HOW = os.environ.get("CRASH_TESTS", "sample")
+"""`sample` (`make test`, whose sample is that of the end-to-end tests), `cover` or `full`."""
+
+crash = unittest.skipIf(HOW == "sample", "make crash")
+
+
+def wholly() -> bool:
+    """Whether the whole product is asked for, and not only a covering set."""
+    return HOW == "full"
 
 Row = TypeVar("Row")
 

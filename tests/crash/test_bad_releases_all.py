@@ -6,15 +6,13 @@ CRASH_TESTS=full plays each such row both with the helper alive and with it kill
 
 from __future__ import annotations
 
-import os
 import unittest
 from functools import partial
 
+from tests.crash.choice import HOW, crash
 from tests.e2e.bad import BROKEN, REFUSED, TAKEN_BACK
 from tests.e2e.bad_scene import Case, Scene, table
 from tests.e2e.bad_stories import STORIES
-
-HOW = os.environ.get("CRASH_TESTS", "sample")
 
 
 def every_case() -> dict[str, Case]:
@@ -40,7 +38,7 @@ def every_case() -> dict[str, Case]:
     return cases
 
 
-Every = unittest.skipIf(HOW == "sample", "make crash")(table(every_case()))
+Every = crash(table(every_case()))
 
 if __name__ == "__main__":
     unittest.main()

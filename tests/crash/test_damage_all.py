@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import unittest
 
-from tests.crash.choice import seed
+from tests.crash.choice import crash, seed, wholly
 from tests.e2e import damage, damaged, patients
-from tests.e2e.moments import all_of, wholly
+from tests.e2e.moments import all_of
 
 COVERED = 4
 """Kinds for each file, when it is not all of them."""
 
 
+@crash
 class AllDamageTest(unittest.TestCase):
     template: patients.Template
     kinds: list[str]

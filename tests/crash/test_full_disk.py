@@ -6,15 +6,12 @@ ext4 in turn; CRASH_TESTS=full takes both.
 
 from __future__ import annotations
 
-import os
 import unittest
 
 from hub_upgrade.domain import operation as op
 from tests.crash import disks, full_disk
-from tests.crash.choice import seed
-from tests.e2e.moments import COMMITTED, MOMENTS, NEXT_WRITTEN, STARTING, all_of, one, wholly
-
-HOW = os.environ.get("CRASH_TESTS", "sample")
+from tests.crash.choice import HOW, crash, seed, wholly
+from tests.e2e.moments import COMMITTED, MOMENTS, NEXT_WRITTEN, STARTING, all_of, one
 
 AGAIN = (op.STAGING, NEXT_WRITTEN, STARTING, COMMITTED)
 BEFORE, AFTER = 7, 9
@@ -50,7 +47,7 @@ def on_disks(firsts: list[str]) -> list[tuple[str, str]]:
     return [(first, kinds[(start + number) % 2]) for number, first in enumerate(firsts)]
 
 
-@unittest.skipIf(HOW == "sample", "make crash")
+@crash
 class FullDiskTest(unittest.TestCase):
     def test_at_each_moment(self) -> None:
         def run(moment: str, kind: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import unittest
 
+from tests.crash.choice import crash
 from tests.e2e import test_handoff
 
 
-@unittest.skipIf(os.environ.get("CRASH_TESTS", "sample") == "sample", "make crash")
+@crash
 class HundredTest(test_handoff.ManyTest):
     many = 100
 

@@ -7,15 +7,14 @@ every act.
 
 from __future__ import annotations
 
-import os
 import unittest
 
-from tests.crash.choice import seed
+from tests.crash.choice import crash, seed, wholly
 from tests.crash.kills import FEW, Stories
-from tests.e2e.moments import all_of, wholly
+from tests.e2e.moments import all_of
 
 
-@unittest.skipIf(os.environ.get("CRASH_TESTS", "sample") == "sample", "make crash")
+@crash
 class AllKillsTest(unittest.TestCase):
     def test_after_any_death_a_hub_works_and_the_record_is_true(self) -> None:
         stories = Stories()

@@ -6,16 +6,15 @@ more as a printed seed chooses; CRASH_TESTS=full: every call, whoever dies at it
 
 from __future__ import annotations
 
-import os
 import unittest
 from typing import NamedTuple
 
 from tests.crash.acts import ALL
-from tests.crash.choice import covering, seed
+from tests.crash.choice import covering, crash, seed, wholly
 from tests.crash.kills import FEW
 from tests.crash.lives import STORIES, Kit
 from tests.crash.traced import ACTORS, Call, TracedLife, there_is_strace
-from tests.e2e.moments import all_of, wholly
+from tests.e2e.moments import all_of
 
 COVERED = 52
 """Lives, when it is not all of them: a good two minutes."""
@@ -35,7 +34,7 @@ def kind(row: Row) -> tuple[str, str]:
     return row.call.actor, row.call.name
 
 
-@unittest.skipIf(os.environ.get("CRASH_TESTS", "sample") == "sample", "make crash")
+@crash
 class RealKillsTest(unittest.TestCase):
     def setUp(self) -> None:
         if not there_is_strace():

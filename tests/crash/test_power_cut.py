@@ -6,18 +6,16 @@ acts on the disk some of every kind by a printed seed; CRASH_TESTS=full takes al
 
 from __future__ import annotations
 
-import os
 import sys
 import unittest
 
 from hub_upgrade.domain import operation as op
 from tests.crash import disks, full_disk, power_cut
-from tests.crash.choice import seed
+from tests.crash.choice import HOW, crash, seed, wholly
 from tests.crash.kills import Stories
 from tests.crash.mortal import Point
-from tests.e2e.moments import MOMENTS, NEXT_WRITTEN, STARTING, TOLD, all_of, one, wholly
+from tests.e2e.moments import MOMENTS, NEXT_WRITTEN, STARTING, TOLD, all_of, one
 
-HOW = os.environ.get("CRASH_TESTS", "sample")
 OF_A_ROLLBACK = (
     op.ACCEPTED, op.VERIFYING, op.PREFLIGHT, op.HANDING_OVER, NEXT_WRITTEN, TOLD, STARTING,
     op.PROVING,
@@ -32,7 +30,7 @@ def setUpModule() -> None:
         disks.need(disks.EXT4)
 
 
-@unittest.skipIf(HOW == "sample", "make crash")
+@crash
 class PowerCutTest(unittest.TestCase):
     def test_at_each_moment(self) -> None:
         def run(moment: str, kind: str) -> None:

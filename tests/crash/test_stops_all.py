@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import unittest
 
-from tests.crash.choice import seed
+from tests.crash.choice import crash, seed, wholly
 from tests.e2e import stops
-from tests.e2e.moments import MOMENTS, TRIAL, all_of, one, wholly
+from tests.e2e.moments import MOMENTS, TRIAL, all_of, one
 
 TIGHT = {"ready_timeout_s": 4, "probation_s": 2.0, "probation_max_s": 4, "drain_s": 1, "stop_s": 8}
 LONGER_THAN_ALL_S = 8.0
@@ -20,6 +20,7 @@ def covering(firsts: tuple[str, ...], seconds: tuple[str, ...]) -> list[tuple[st
     return [(first, order[number % len(order)]) for number, first in enumerate(firsts)]
 
 
+@crash
 class AllStopsTest(unittest.TestCase):
     def test_a_stop_at_any_moment_is_no_failure(self) -> None:
         all_of(self, covering(MOMENTS, tuple(stops.WAYS)), stops.stopped)

@@ -183,8 +183,3 @@ def all_of(
         for case, future in zip(table, began):
             with test.subTest(case=" ".join(str(word) for word in case)):
                 future.result()
-
-
-def wholly() -> bool:
-    """Whether the whole product is asked for, and not only a covering set."""
-    return os.environ.get("CRASH_TESTS") == "full"

@@ -55,6 +55,11 @@ class TokenStoreTest(unittest.TestCase):
         for token in tokens:
             self.assertRegex(token, r"\Ahub_[A-Za-z0-9_-]{43}\Z")
 
+    def test_one_that_was_made_since_the_last_look_is_known_at_once(self) -> None:
+        hub = TokenStore(self.home, recheck_s=3600)
+        self.assertIsNone(hub.check("hub_nobody"))
+        self.assertIsNotNone(hub.check(self.store.create(("hub:read",), "laptop")))
+
     def test_what_is_not_a_token_is_nobody(self) -> None:
         token = self.store.create((READ,), "x")
         for wrong in ("", "x", token[:-1], token + "x", "x" * 100_000, "ü", "\udcff", "a\0b"):
