@@ -9,6 +9,8 @@ import unittest
 from collections.abc import Callable
 from typing import TypeVar
 
+Row = TypeVar("Row")
+
 HOW = os.environ.get("CRASH_TESTS", "sample")
 """`sample` (`make test`, whose sample is that of the end-to-end tests), `cover` or `full`."""
 
@@ -18,8 +20,6 @@ crash = unittest.skipIf(HOW == "sample", "make crash")
 def wholly() -> bool:
     """Whether the whole product is asked for, and not only a covering set."""
     return HOW == "full"
-
-Row = TypeVar("Row")
 
 
 def seed() -> random.Random:
