@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULE_LIMIT_S = 300.0
 LEFTOVER_GRACE_S = 1.5
 POLL_S = 0.02
+MOST_ROUNDS = 100
 MOST_OUTPUT_BYTES = 200_000
 UNWANTED = ("PARACHUTE_", "LISTEN_", "RENDER", "KUBERNETES_", "FLY_")
 UNWANTED_NAMES = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "PORT", "container"})
@@ -162,8 +163,11 @@ class Job:
     def kill(self) -> None:
         """End the module, its process group, and whatever else carries its mark."""
         self._kill_group()
-        self._leftovers(grace_s=0)
         self.process.wait()
+        for _ in range(MOST_ROUNDS):  # what was between fork and exec, and what that started
+            time.sleep(POLL_S)
+            if not self._leftovers(grace_s=0):
+                break
 
     def _kill_group(self) -> None:
         try:
