@@ -49,8 +49,8 @@ class Alone:
         self._handed = False
         if not os.path.isdir(home.root):  # serve and token make it, nobody else
             raise HostError(
-                f"{home.root} is no directory: nothing was ever served from there; start a hub "
-                "with serve, or name its home with --config-dir"
+                f"{home.root} is no directory: start a hub there with serve, or name its "
+                "--config-dir"
             )
         files.make_directory(home.releases)
 

@@ -41,9 +41,6 @@ class Home(NamedTuple):
 
     root: str
 
-    def __str__(self) -> str:
-        return self.root
-
     @property
     def serve_lock(self) -> str:
         return os.path.join(self.root, "serve.lock")

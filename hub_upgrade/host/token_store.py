@@ -67,20 +67,15 @@ class TokenStore:
         if not 0 < len(token) <= LONGEST_TOKEN:
             return None
         digest = _digest(token)
-        found = self._find(digest)
-        if found is None:  # it may have been made since the last look
-            self._fresh_until = 0.0
-            found = self._find(digest)
-        if found is None or _expired(found.expires_at):
-            return None
-        return found.principal
-
-    def _find(self, digest: str) -> _Entry | None:
-        found: _Entry | None = None
-        for entry in self._current():
-            if _same(entry.digest, digest):
-                found = entry
-        return found
+        for _ in range(2):
+            found: _Entry | None = None
+            for entry in self._current():
+                if _same(entry.digest, digest):
+                    found = entry
+            if found is not None:
+                return None if _expired(found.expires_at) else found.principal
+            self._fresh_until = 0.0  # it may have been made since the last look
+        return None
 
     def create(
         self, scopes: tuple[str, ...], name: str, expires_at: float | None = None
