@@ -96,7 +96,7 @@ def _uncharged(mind: Mind, event: Event, world: World) -> tuple[Mind, list[Actio
     """No trial without its try on the disk. Half of the writing may be there: write it anew."""
     if mind.wanted is None:
         return mind, []
-    note = Action("log", text=f"the trial waits: its try cannot be recorded ({event.text})")
+    note = Action("complain", text=f"the trial waits: its try cannot be recorded ({event.text})")
     mind = mind._replace(wanted=None, todo=verdicts.queued(mind.todo, RECORD))
     if mind.state in (DOWN, ENDING, PUZZLED) and not mind.resting:
         mind, actions = start_best(mind, world, without_trial=True)

@@ -381,6 +381,9 @@ class Launcher:
     def _log(self, action: Action) -> None:
         say(action.text)
 
+    def _complain(self, action: Action) -> None:
+        self._disk.complain(action.text)
+
     def _exit(self, _action: Action) -> None:
         self._manager.stopping()
         self._flush()
@@ -398,5 +401,6 @@ _VERBS: dict[str, Callable[[Launcher, Action], None]] = {
     "backoff": Launcher._backoff,
     "puzzle": Launcher._puzzle,
     "log": Launcher._log,
+    "complain": Launcher._complain,
     "exit": Launcher._exit,
 }

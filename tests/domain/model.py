@@ -132,7 +132,7 @@ def feed(state: State, event: Event) -> State:
     if mind.deaths > 1:
         mind = mind._replace(deaths=1)
     queue = tuple(a._replace(text=a.text if a.verb == "charge" else "") for a in actions
-                  if a.verb != "log")  # fmt: skip
+                  if a.verb not in ("log", "complain"))  # fmt: skip
     if mind.todo:
         queue = (FLUSH, *queue)
     state = state._replace(launcher=launcher._replace(mind=mind, queue=launcher.queue + queue))

@@ -79,7 +79,8 @@ class Story:
 
     def verbs(self) -> list[str]:
         """What was done since the last call, without lines of log."""
-        verbs = [f"{a.verb} {a.release}".strip() for a in self.did if a.verb != "log"]
+        done = [action for action in self.did if action.verb not in ("log", "complain")]
+        verbs = [f"{action.verb} {action.release}".strip() for action in done]
         self.did = []
         return verbs
 

@@ -9,7 +9,9 @@ import unittest
 from typing import Any
 from unittest import mock
 
-from hub_upgrade.domain.boot import Action
+from hub_upgrade.domain import boot
+from hub_upgrade.domain.boot import Action, Event
+from hub_upgrade.domain.boot_record import BootRecord
 from hub_upgrade.host import boot_store
 from hub_upgrade.host.look import Look, Seen
 from hub_upgrade.host.loop import Loop
@@ -85,6 +87,16 @@ class LauncherTest(Scene):
             launcher.mind = launcher.mind._replace(todo=())
             launcher._every_second()
         self.assertEqual(len(kept), 1)
+
+    def test_a_trial_that_waits_for_room_is_told_once_and_not_every_second(self) -> None:
+        loop = Loop()
+        self.addCleanup(loop.close)
+        launcher = main.Launcher(self.settings(), self.place(), loop, forced=False, proving=False)
+        with mock.patch.object(launcher._disk, "carry_out", lambda *_: "No space left"):
+            for _ in range(3):
+                launcher.mind = launcher.mind._replace(wanted=BootRecord(), state=boot.SERVING)
+                launcher.feed(Event("uncharged", "No space left"))
+        self.assertEqual(self.said().count("the trial waits"), 1)
 
 
 if __name__ == "__main__":
