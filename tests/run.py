@@ -98,15 +98,15 @@ def outcome_of(status: int | None, output: str) -> Outcome:
 
 
 def processes_of(directory: Path) -> list[int]:
-    """The processes whose environment has this temporary directory (Linux; elsewhere none)."""
-    mark = b"\0TMPDIR=" + os.fsencode(directory) + b"\0"
+    """The processes whose temporary directory this is, or one in it (Linux; elsewhere none)."""
+    mark = b"\0TMPDIR=" + os.fsencode(directory)
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             content = b"\0" + (entry / "environ").read_bytes()
         except OSError:
             continue
-        if mark in content:
+        if mark + b"\0" in content or mark + b"/" in content:
             found.append(int(entry.name))
     return found
 

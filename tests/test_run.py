@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -77,13 +78,18 @@ class Running(unittest.TestCase):
 
     @unittest.skipUnless(sys.platform == "linux", "needs /proc")
     def test_a_process_left_running_is_a_failure_and_ended(self) -> None:
-        leave = "subprocess.Popen(['sleep', '77'], start_new_session=True)"
-        with mock.patch.object(run, "LEFTOVER_GRACE_S", 0.1):
-            outcome, job = self.outcome(leave)
-        self.assertEqual((outcome.passed, outcome.failed), (1, 1))
-        self.assertIn("sleep 77", outcome.why)
-        time.sleep(0.05)
-        self.assertEqual(run.processes_of(job.directory), [])
+        for own in ("", "/of its own"):
+            leave = (
+                "import os; here = os.environ['TMPDIR']; subprocess.Popen(['sleep', '77'],"
+                f" start_new_session=True, env={{**os.environ, 'TMPDIR': here + {own!r}}})"
+            )
+            with mock.patch.object(run, "LEFTOVER_GRACE_S", 0.1):
+                outcome, job = self.outcome(leave)
+            self.assertEqual((outcome.passed, outcome.failed), (1, 1))
+            self.assertIn("sleep 77", outcome.why)
+            time.sleep(0.05)
+            self.assertEqual(run.processes_of(job.directory), [])
+            shutil.rmtree(job.directory)
 
 
 if __name__ == "__main__":
