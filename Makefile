@@ -1,5 +1,6 @@
 # Needs Python 3.9 or newer and make. Only `lint` (two tools, into .tools/), `crash` (strace,
-# e2fsprogs) and `image` (mmdebstrap, and Debian packages into a scratch directory) fetch anything.
+# e2fsprogs), `image` (mmdebstrap, and Debian packages into a scratch directory) and `e2e` (what
+# each tests/outside/*/install.sh names) fetch anything.
 
 PYTHON ?= python3
 FULL ?=
@@ -9,7 +10,7 @@ TOOLS = .tools/$(RUFF)-$(MYPY)
 TYPED = hub_upgrade build_pyz.py tests $(wildcard bench)
 CRASH_LIMIT_S = $(if $(FULL),43200,1500)
 
-.PHONY: build run test test-all crash image lint bench clean
+.PHONY: build run test test-all crash image e2e lint bench clean
 
 build:
 	$(PYTHON) build_pyz.py
@@ -35,6 +36,12 @@ image:
 	@command -v mmdebstrap >/dev/null || { apt-get -qq update && apt-get -qq -y install mmdebstrap; } >/dev/null
 	$(PYTHON) -m tests.image.minimal
 
+# What needs programs from outside: a browser, containers, proxies, a fuzzer (root, Debian). Each
+# suite installs what it needs by its own install.sh, Debian's packages or into .outside/.
+e2e:
+	@for script in tests/outside/*/install.sh; do sh $$script $(CURDIR)/.outside || exit 1; done
+	OUTSIDE=$(CURDIR)/.outside $(PYTHON) -m tests.run --outside --limit 900
+
 lint: $(TOOLS)
 	@passed=0; failed=0; \
 	for tool in "ruff check" "mypy $(TYPED)"; do \
@@ -53,5 +60,5 @@ bench: build
 	$(PYTHON) -m bench.run
 
 clean:
-	rm -rf dist .tools .ruff_cache .mypy_cache
+	rm -rf dist .tools .outside .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

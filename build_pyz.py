@@ -30,8 +30,8 @@ from hub_upgrade.host import files
 ROOT = Path(__file__).resolve().parent
 OUTPUT = Path("dist") / "hub.pyz"
 SHEBANG = b"#!/usr/bin/env python3\n"
-MOST_BYTES = 300_000
-MOST_SOURCE_BYTES = 120_000
+MOST_BYTES = 340_000
+MOST_SOURCE_BYTES = 160_000
 COMPILE_LIMIT_S = 120.0
 DATE = (1980, 1, 1, 0, 0, 0)
 """The oldest date that a zip can hold: a real one would make every build differ."""

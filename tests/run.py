@@ -45,7 +45,12 @@ def is_crash(name: str) -> bool:
     return name.startswith("tests.crash.") or ".test_crash_" in name
 
 
-def find(only: list[str], skip: list[str], crash: bool) -> list[str]:
+def is_outside(name: str) -> bool:
+    """Whether a module needs programs from outside: a browser, containers, proxies."""
+    return name.startswith("tests.outside.")
+
+
+def find(only: list[str], skip: list[str], crash: bool, outside: bool = False) -> list[str]:
     """The names of the wanted modules; the slow ones first, so that they do not come last."""
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -55,6 +60,7 @@ def find(only: list[str], skip: list[str], crash: bool) -> list[str]:
         name
         for name in names
         if (is_crash(name) or not crash)
+        and is_outside(name) == outside
         and (not only or any(_matches(name, pattern) for pattern in only))
         and not any(_matches(name, pattern) for pattern in skip)
     ]
@@ -238,6 +244,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], help="part of a module's name")
     parser.add_argument("--skip", action="append", default=[], help="part of a module's name")
     parser.add_argument("--crash", action="store_true", help="only the crash tests")
+    parser.add_argument(
+        "--outside", action="store_true", help="only what needs programs from outside (make e2e)"
+    )
     parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 2))
     parser.add_argument("--limit", type=float, default=MODULE_LIMIT_S, help="seconds for a module")
     return parser.parse_args(argv)
@@ -246,7 +255,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Run what is asked for; 0 if all of it passed."""
     asked = arguments(argv)
-    names = find(asked.only, asked.skip, asked.crash)
+    names = find(asked.only, asked.skip, asked.crash, asked.outside)
     if not names:
         print("no test module matches")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
