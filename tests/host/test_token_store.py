@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from hub_upgrade.errors import HostError, UsageError
-from hub_upgrade.host import files, status_store, token_store
+from hub_upgrade.host import files, status_store, token_entries, token_store
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.token_store import ADMIN, READ, TokenStore
 
@@ -41,7 +41,7 @@ class TokenStoreTest(unittest.TestCase):
         with open(self.home.tokens, encoding="utf-8") as file:
             text = file.read()
         self.assertNotIn(token, text)
-        self.assertNotIn(token[len(token_store.PREFIX) :], text)
+        self.assertNotIn(token[len(token_entries.PREFIX) :], text)
         self.assertIn(files.sha256(token.encode()), text)
 
     def test_the_file_and_its_directory_are_the_owners_alone(self) -> None:
@@ -192,9 +192,147 @@ class TokenStoreTest(unittest.TestCase):
             with self.assertRaises(HostError):
                 self.store.create((READ,), "4")
 
+    def test_a_full_file_takes_a_new_session_in_the_place_of_the_oldest(self) -> None:
+        with mock.patch.object(token_store, "MOST_TOKENS", 2):
+            token = self.store.create((READ,), "token")
+            first = self.store.redeem(self.store.create_code("first"))
+            second = self.store.redeem(self.store.create_code("second"))
+            assert first is not None and second is not None
+            self.assertIsNone(self.store.check(first.token))
+            self.assertIsNotNone(self.store.check(second.token))
+            self.assertIsNotNone(self.store.check(token))
+
     def _names(self) -> list[str]:
         with open(self.home.tokens, encoding="utf-8") as file:
             return [item["name"] for item in json.load(file)["tokens"]]
+
+
+class Codes(unittest.TestCase):
+    def setUp(self) -> None:
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.home = Home(os.path.join(scratch.name, "home"))
+        self.store = TokenStore(self.home)
+
+    def test_a_code_is_exchanged_once_for_a_session_with_both_scopes(self) -> None:
+        code = self.store.create_code("link:me")
+        session = self.store.redeem(code)
+        assert session is not None
+        principal = self.store.check(session.token)
+        self.assertEqual(("link:me", {ADMIN, READ}), tuple(principal or ()))
+        month = time.time() + token_store.SESSION_S
+        self.assertLessEqual(session.expires_at, files.rfc3339(month))
+        self.assertGreater(session.expires_at, files.rfc3339(month - 60))
+        self.assertIsNone(self.store.redeem(code))
+        self.assertEqual(["session"], [known.kind for known in self.store.listed()])
+
+    def test_a_code_is_no_token_and_a_token_is_no_code(self) -> None:
+        code = self.store.create_code("x")
+        self.assertIsNone(self.store.check(code))
+        self.assertIsNone(self.store.redeem(self.store.create((ADMIN,), "y")))
+
+    def test_a_code_lives_a_quarter_of_an_hour(self) -> None:
+        code = self.store.create_code("x")
+        later = time.time() + token_store.CODE_S + 1
+        with mock.patch.object(files, "now_rfc3339", lambda: files.rfc3339(later)):
+            self.assertIsNone(self.store.redeem(code))
+        self.assertIsNotNone(self.store.redeem(code))
+
+    def test_a_wrong_code_writes_nothing(self) -> None:
+        self.store.create_code("x")
+        before = os.stat(self.home.tokens).st_mtime_ns
+        for wrong in ("", "x", "x" * 100_000, "ü", "\udcff", "a\0b"):
+            self.assertIsNone(self.store.redeem(wrong), wrong[:20])
+        self.assertEqual(before, os.stat(self.home.tokens).st_mtime_ns)
+
+    def test_of_many_at_once_one_gets_the_session(self) -> None:
+        code = self.store.create_code("x")
+        got: list[Any] = []
+        threads = [
+            threading.Thread(target=lambda: got.append(TokenStore(self.home).redeem(code)))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(1, len([session for session in got if session is not None]))
+
+    def test_a_code_that_cannot_be_exchanged_is_not_used_up(self) -> None:
+        code = self.store.create_code("x")
+        broken = mock.patch.object(files, "write_json", side_effect=OSError(28, "full"))
+        with broken, self.assertRaises(HostError):
+            self.store.redeem(code)
+        self.assertIsNotNone(self.store.redeem(code))
+
+    def test_neither_code_nor_session_is_on_the_disk(self) -> None:
+        code = self.store.create_code("x")
+        with open(self.home.tokens, encoding="utf-8") as file:
+            self.assertNotIn(code, file.read())
+        session = self.store.redeem(code)
+        assert session is not None
+        with open(self.home.tokens, encoding="utf-8") as file:
+            self.assertNotIn(session.token, file.read())
+
+    def test_waiting_codes_are_bounded_and_the_oldest_goes(self) -> None:
+        codes = [self.store.create_code("x") for _ in range(token_store.MOST_CODES + 1)]
+        self.assertIsNone(self.store.redeem(codes[0]))
+        self.assertIsNotNone(self.store.redeem(codes[1]))
+
+    def test_malformed_codes_are_nobody_s(self) -> None:
+        code = self.store.create_code("x")
+        with open(self.home.tokens, encoding="utf-8") as file:
+            value = json.load(file)
+        good = value["codes"][0]
+        value["codes"] = [None, 7, {}, {**good, "name": 3}, {**good, "sha256": "é" * 64}]
+        files.write_json(self.home.tokens, value)
+        self.assertIsNone(self.store.redeem(code))
+        files.write_json(self.home.tokens, {**value, "codes": {}})
+        self.assertIsNone(self.store.redeem(code))
+
+    def test_tokens_are_listed_and_revoked_by_id_or_by_name(self) -> None:
+        token = self.store.create((READ,), "laptop", time.time() + 60)
+        self.store.create((ADMIN,), "phone")
+        self.store.create((ADMIN,), "old", time.time() - 1)
+        names = [(known.name, known.scopes, known.kind) for known in self.store.listed()]
+        self.assertEqual(
+            [("laptop", (READ,), "token"), ("phone", (ADMIN,), "token")], names
+        )
+        self.assertEqual([], self.store.revoke("nobody"))
+        by_id = self.store.listed()[0].id
+        self.assertEqual(["laptop"], [gone.name for gone in self.store.revoke(by_id)])
+        self.assertIsNone(self.store.check(token))
+        self.assertEqual(["phone"], [gone.name for gone in self.store.revoke("phone")])
+        self.assertEqual([], self.store.listed())
+
+    def test_whether_anybody_can_sign_in(self) -> None:
+        self.assertFalse(self.store.any())
+        self.store.create((ADMIN,), "local:me")
+        self.store.create((ADMIN,), "old", time.time() - 1)
+        self.assertFalse(self.store.any())
+        self.store.create((READ,), "x")
+        self.assertTrue(self.store.any())
+
+    def test_a_token_from_elsewhere_is_not_written_down(self) -> None:
+        self.store.create((READ,), "x")
+        self.assertIsNone(self.store.check("s3cret-of-the-operator"))
+        self.store.seed("s3cret-of-the-operator", "admin-file")
+        found = self.store.check("s3cret-of-the-operator")
+        self.assertEqual(("admin-file", {ADMIN, READ}), tuple(found or ()))
+        self.assertEqual(1, len(self.store.listed()))
+
+    def test_where_nothing_can_be_written_all_of_it_is_in_memory(self) -> None:
+        token = self.store.create((READ,), "on the disk")
+        with open(self.home.tokens, "rb") as file:
+            before = file.read()
+        store = TokenStore(self.home, memory=True)
+        session = store.redeem(store.create_code("link"))
+        assert session is not None
+        self.assertIsNotNone(store.check(session.token))
+        self.assertIsNotNone(store.check(token))
+        self.assertIsNone(TokenStore(self.home).check(session.token))
+        with open(self.home.tokens, "rb") as file:
+            self.assertEqual(before, file.read())
 
 
 if __name__ == "__main__":
