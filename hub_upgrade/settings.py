@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from hub_upgrade.errors import UsageError
+from hub_upgrade.host import log
 from hub_upgrade.host.files import Home, Unreadable, read_json
 from hub_upgrade.shapes import Any, NamedTuple
 
@@ -28,7 +29,7 @@ KNOWN_KEYS = frozenset({*TIMES, "tries", "releases", "allowed_hosts"})
 ONLY_LOCAL = (
     "until releases are signed, only a local directory owned by the same user is followed"
 )
-SERVE_VALUES = frozenset({"config-dir", "host", "port", "releases"})
+SERVE_VALUES = frozenset({"config-dir", "host", "port", "releases", "log-format"})
 SERVE_SWITCHES = frozenset({"factory", "prove"})
 
 
@@ -39,6 +40,7 @@ class Settings(NamedTuple):
     host: str
     port: int
     releases: str | None
+    log_format: str
     ready_timeout_s: float
     probation_s: float
     probation_max_s: float
@@ -101,6 +103,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         host=flags.get("host") or environ.get("PARACHUTE_BIND_HOST") or DEFAULT_HOST,
         port=number,
         releases=_from_here(flags.get("releases")) or values["releases"],
+        log_format=_log_format(flags, environ),
         ready_timeout_s=values["ready_timeout_s"],
         probation_s=values["probation_s"],
         probation_max_s=values["probation_max_s"],
@@ -111,6 +114,33 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         allowed_hosts=values["allowed_hosts"],
         config_error="; ".join(problems) or None,
     )
+
+
+def _log_format(flags: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    for origin, text in (
+        ("--log-format", flags.get("log-format")),
+        (log.FORMAT_VARIABLE, environ.get(log.FORMAT_VARIABLE)),
+    ):
+        if text:
+            if text not in log.FORMATS:
+                raise UsageError(
+                    f"{origin} must be {' or '.join(log.FORMATS)}, not {text[:100]!r}"
+                )
+            return text
+    return log.FORMATS[0]
+
+
+def public_origin(environ: Mapping[str, str], address: str) -> str:
+    """The URL by which people reach the hub, without a slash at its end: what the environment
+    says, else `address`, as far as this machine reaches it."""
+    for name in ("PARACHUTE_HUB_ORIGIN", "RENDER_EXTERNAL_URL"):
+        value = environ.get(name, "").strip().rstrip("/")
+        if value:
+            return value if "://" in value else f"https://{value}"
+    app = environ.get("FLY_APP_NAME", "").strip()
+    if app:
+        return f"https://{app}.fly.dev"
+    return address.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
 
 
 def _from_here(releases: str | None) -> str | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 
 from hub_upgrade.domain.boot_record import BootRecord
-from hub_upgrade.host import boot_store, notify
+from hub_upgrade.host import boot_store, log, notify
 from hub_upgrade.host.files import Unreadable
 from hub_upgrade.host.loop import READ, Loop
 from hub_upgrade.hub import handoff
@@ -93,7 +92,7 @@ class Hub:
         try:
             record = handoff.get(self._inherited.handoff_fd)
         except (OSError, ValueError) as error:
-            print(f"hub: the handoff record cannot be read: {error}", file=sys.stderr, flush=True)
+            log.say("hub", f"the handoff record cannot be read: {error}", log.WARNING)
             return
         for pid in record.children:
             self.watch_helper(pid)
@@ -144,7 +143,7 @@ class Hub:
         except OSError:
             pass
         self._loop.unwatch(0)
-        print("hub: the launcher is gone; stopping", file=sys.stderr, flush=True)
+        log.say("hub", "the launcher is gone; stopping", log.WARNING)
         self.stop()
 
     # --- stopping -------------------------------------------------------------------------------

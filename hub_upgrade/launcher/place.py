@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 import socket
 import sys
@@ -12,7 +11,7 @@ import time
 
 from hub_upgrade.domain.boot_record import Release
 from hub_upgrade.errors import HostError
-from hub_upgrade.host import boot_store, files, processes, releases
+from hub_upgrade.host import boot_store, files, log, processes, releases
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.settings import Settings
 from hub_upgrade.shapes import NamedTuple
@@ -21,8 +20,6 @@ from hub_upgrade.version import VERSION
 LOCK_WAIT_S = 15.0
 LOCK_POLL_S = 0.05
 BACKLOG = 512
-LONGEST_LINE = 1000
-"""Characters; in bytes below PIPE_BUF, which a pipe that polls as writable takes (pipe(7))."""
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
@@ -45,15 +42,8 @@ class StoppedEarly(Exception):  # noqa: N818 - a request that was granted, not a
 
 
 def say(text: str) -> None:
-    """One line on stderr; a full or closed one is no reason to stop, or to wait."""
-    poller = select.poll()
-    poller.register(2, select.POLLOUT)
-    line = f"launcher: {text}"[:LONGEST_LINE] + "\n"
-    try:
-        if poller.poll(0):
-            os.write(2, line.encode("utf-8", "replace"))
-    except OSError:
-        pass
+    """One line of the launcher's in the log."""
+    log.say("launcher", text)
 
 
 def take_home(settings: Settings) -> tuple[Lock | None, str]:

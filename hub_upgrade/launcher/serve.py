@@ -7,14 +7,15 @@ import signal
 import sys
 
 from hub_upgrade.errors import HubError
-from hub_upgrade.host import processes
+from hub_upgrade.host import log, processes
 from hub_upgrade.host.loop import Loop
 from hub_upgrade.launcher.main import Launcher
 from hub_upgrade.launcher.place import StoppedEarly, say, settle_in, url_of
 from hub_upgrade.settings import load, parse_serve_flags
 
 HELP = """\
-usage: hub.pyz serve [--config-dir DIR] [--host HOST] [--port PORT] [--releases DIR] [--factory]
+usage: hub.pyz serve [--config-dir DIR] [--host HOST] [--port PORT] [--releases DIR]
+                     [--log-format text|json] [--factory]
 
 Serve the hub, and look after it: upgrade it when asked, and go back when a release is bad.
 
@@ -22,6 +23,7 @@ Serve the hub, and look after it: upgrade it when asked, and go back when a rele
   --host HOST       the address to listen on (PARACHUTE_BIND_HOST; 127.0.0.1)
   --port PORT       the port, 0 picks one (PORT; 1939)
   --releases DIR    the release repository to follow ("releases" in hub.json)
+  --log-format F    how stderr is written, text or json (PARACHUTE_LOG_FORMAT; text)
   --factory         try this very file, whatever was tried or rejected before
 
 example: python3 hub.pyz serve --port 8080 --releases /srv/releases
@@ -40,6 +42,7 @@ def main(argv: list[str]) -> int:
         flags = parse_serve_flags(argv)
         proving = "prove" in flags
         settings = load(flags, os.environ)
+        os.environ[log.FORMAT_VARIABLE] = settings.log_format
         if settings.config_error:
             say(settings.config_error)
         place = settle_in(settings, proving)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import sys
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
 from hub_upgrade.errors import HostError, RefusedError
+from hub_upgrade.host import log
 from hub_upgrade.host.children import ChildResult
 from hub_upgrade.shapes import Any, NamedTuple, Optional
 from hub_upgrade.web.hosts import Hosts
@@ -144,10 +144,21 @@ def failed(error: Exception) -> Response:
         return error_response(507, "cannot_record", error.sentence)
     if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
         return error_response(507, "cannot_record", f"nothing can be written: {error.strerror}")
-    sys.excepthook(type(error), error, error.__traceback__)  # the log alone; no traceback module
+    log.say("hub", f"a bug: {type(error).__name__}: {error} ({_way(error)})", log.ERROR)
     return error_response(
         500, "internal_error", "this is a bug in the hub; what it was doing is in the hub's log"
     )
+
+
+def _way(error: BaseException) -> str:
+    """Where it came from, the innermost first: what a traceback says, on one line."""
+    places: list[str] = []
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename.rpartition("hub_upgrade/")[2]
+        places.append(f"{name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return ", ".join(places[::-1])
 
 
 def _misdirected(request: Request) -> Response:

@@ -338,7 +338,7 @@ class SayTest(Scene):
         place.say("é" * 50_000)
         self.assertLess(len(self.said().encode()), 4096)
         place.say("\udc80")
-        self.assertEqual(self.said(), "launcher: ?\n")
+        self.assertEqual(self.said(), "launcher: \\udc80\n")
 
     def test_a_full_standard_error_makes_nobody_wait(self) -> None:
         self.fill_stderr()
