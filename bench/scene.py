@@ -37,7 +37,7 @@ def scene(version: str = "1.0.0") -> Iterator[Scene]:
     repository = os.path.join(directory, "repository")
     os.mkdir(home, 0o700)
     with open(os.path.join(home, "hub.json"), "w", encoding="utf-8") as file:
-        json.dump({"probation_s": PROBATION_S}, file)
+        json.dump({"probation_s": PROBATION_S, "home_persists": True}, file)
     installed = shutil.copyfile(build(version), os.path.join(directory, "hub.pyz"))
     made = Scene(directory, Hub(installed, home, repository), repository)
     made.publish(installed)

@@ -65,7 +65,8 @@ class Tour:
         build_pyz.build(self.installed, VERSION)
         build_pyz.build(self.newer, self.next_version)
         os.mkdir(self.home, 0o700)
-        Path(self.home, "hub.json").write_text(json.dumps({"probation_s": PROBATION_S}))
+        config = {"probation_s": PROBATION_S, "home_persists": True}  # as long as the tour does
+        Path(self.home, "hub.json").write_text(json.dumps(config))
         print(f"scratch directory: {self.scratch}")
         print(self.hub("release", "publish", self.repository, "--channel", "latest", self.newer))
 

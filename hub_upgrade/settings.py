@@ -25,7 +25,7 @@ RELEASES = "PARACHUTE_HELPER_RELEASES"
 """The variable in which whoever starts a hub or a helper hands down where releases come from."""
 DEFAULT_TRIES = 3
 MOST_TRIES = 20
-KNOWN_KEYS = frozenset({*TIMES, "tries", "releases", "allowed_hosts"})
+KNOWN_KEYS = frozenset({*TIMES, "tries", "releases", "allowed_hosts", "home_persists"})
 ONLY_LOCAL = (
     "until releases are signed, only a local directory owned by the same user is followed"
 )
@@ -34,7 +34,8 @@ SERVE_SWITCHES = frozenset({"factory", "prove"})
 
 
 class Settings(NamedTuple):
-    """Everything that can be set, checked; times in seconds."""
+    """Everything that can be set, checked; times in seconds. `home_persists` is the operator's
+    word on whether home survives a restart, None for none: the evidence decides."""
 
     home: Home
     host: str
@@ -49,6 +50,7 @@ class Settings(NamedTuple):
     watchdog_s: float
     tries: int
     allowed_hosts: tuple[str, ...]
+    home_persists: bool | None
     config_error: str | None
 
 
@@ -112,6 +114,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         watchdog_s=values["watchdog_s"],
         tries=values["tries"],
         allowed_hosts=values["allowed_hosts"],
+        home_persists=values["home_persists"],
         config_error="; ".join(problems) or None,
     )
 
@@ -155,7 +158,7 @@ def _from_here(releases: str | None) -> str | None:
 def read_config(home: Home) -> tuple[dict[str, Any], list[str]]:
     """The checked content of `hub.json`, defaults filled in, and what is wrong with it."""
     values: dict[str, Any] = {**TIMES, "tries": DEFAULT_TRIES, "releases": None}
-    values["allowed_hosts"] = ()
+    values.update(allowed_hosts=(), home_persists=None)
     problems: list[str] = []
     try:
         raw = read_json(home.hub_json) or {}
@@ -199,6 +202,9 @@ def _check(key: str, value: Any) -> str | None:
             return "must be the directory of a release repository"
         if "://" in value:
             return f"is {value[:200]!r}: {ONLY_LOCAL}"
+    elif key == "home_persists":
+        if not isinstance(value, bool):
+            return "must be true or false"
     elif not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         return "must be a list of host names"
     return None

@@ -175,7 +175,8 @@ class ConfigTest(SettingsTest):
 
     def test_tries_are_a_whole_number_from_one_to_twenty(self) -> None:
         for good in (1, 20):
-            self.assertEqual(self.with_config({"tries": good})[-3:], (good, (), None))
+            found = self.with_config({"tries": good})
+            self.assertEqual((found.tries, found.config_error), (good, None))
         for bad in (0, 21, -1, 2.0, "3", True, None):
             self.assertEqual(self.assert_problem({"tries": bad}, "hub.json: tries ").tries, 3)
 
@@ -190,6 +191,14 @@ class ConfigTest(SettingsTest):
         for bad in ("a.example", ["a.example", 7], None, {"a": 1}):
             found = self.assert_problem({"allowed_hosts": bad}, "hub.json: allowed_hosts ")
             self.assertEqual(found.allowed_hosts, ())
+
+    def test_whether_home_persists_is_the_operators_word_or_none(self) -> None:
+        self.assertIsNone(self.with_config({}).home_persists)
+        for word in (True, False):
+            self.assertIs(self.with_config({"home_persists": word}).home_persists, word)
+        for bad in ("true", 1, 0, None, []):
+            found = self.assert_problem({"home_persists": bad}, "hub.json: home_persists ")
+            self.assertIsNone(found.home_persists)
 
     def test_draining_ends_two_seconds_before_the_stop(self) -> None:
         self.assertIsNone(self.with_config({"drain_s": 4.5, "stop_s": 6.5}).config_error)

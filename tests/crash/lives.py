@@ -35,6 +35,7 @@ CONFIG = {
     "probation_max_s": 30,
     "drain_s": 1,
     "stop_s": 4,
+    "home_persists": True,
 }
 OLD, NEW, NEXT = "1.0.0", "1.1.0", "1.2.0"
 SICK = "sick"

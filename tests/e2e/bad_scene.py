@@ -26,6 +26,7 @@ CONFIG = {
     "probation_max_s": 30,
     "drain_s": 2,
     "stop_s": 8,
+    "home_persists": True,
 }
 OLD = "1.0.0"
 AT_A_TIME = 2

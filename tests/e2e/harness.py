@@ -27,6 +27,7 @@ CONFIG = {
     "probation_max_s": 30,
     "drain_s": 2,
     "stop_s": 8,
+    "home_persists": True,  # a test's home does, whatever else is true of the machine it runs on
 }
 FINISHED = ("succeeded", "failed", "redeploy-required")
 
