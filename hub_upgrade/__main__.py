@@ -17,6 +17,7 @@ COMMANDS = {
     "history": ("hub_upgrade.cli.history", "the last operations, newest first"),
     "token": ("hub_upgrade.cli.token", "make tokens for the HTTP API"),
     "release": ("hub_upgrade.cli.release", "publish a file into a release repository"),
+    "openapi": ("hub_upgrade.cli.openapi", "the HTTP API, as an OpenAPI description"),
     "version": ("hub_upgrade.cli.version", "which version this file is"),
     "helper": ("hub_upgrade.cli.helper", "prepare one accepted operation (started by the hub)"),
     "run": ("hub_upgrade.wiring.hub", "the hub itself (started by the launcher)"),

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from urllib.parse import parse_qsl
 
 from hub_upgrade.domain.install import PYZ
 from hub_upgrade.domain.operation import Operation
-from hub_upgrade.errors import RefusedError
-from hub_upgrade.host import interpreter, releases
+from hub_upgrade.domain.versions import channel_of
+from hub_upgrade.host import boot_store, interpreter, releases
 from hub_upgrade.host.children import ChildResult
+from hub_upgrade.host.files import Unreadable
 from hub_upgrade.host.token_store import ADMIN, READ, TokenStore
 from hub_upgrade.settings import Settings
 from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import accept
 from hub_upgrade.upgrade.accept import Desk
 from hub_upgrade.upgrade.ports import Store
+from hub_upgrade.web.assets import get_page, get_script, get_style
+from hub_upgrade.web.bodies import read_object, read_query, read_upgrade
 from hub_upgrade.web.messages import (
     Answer,
     Later,
@@ -25,12 +27,14 @@ from hub_upgrade.web.messages import (
     error_response,
     json_response,
 )
+from hub_upgrade.web.modules import get_modules, no_module
 from hub_upgrade.web.routes import Route
+from hub_upgrade.web.session import post_session
 
 SERVICE = "parachute-hub"
 PLAN_TIMEOUT_S = 30.0
 ACCEPTED_FIELDS = ("operation_id", "target_version", "channel", "mode", "source", "reason")
-MOST_QUERY_FIELDS = 20
+DESCRIBE_TIMEOUT_S = 10.0
 LAST_WORDS = 300
 """Characters of what a failed child printed that are repeated to a client."""
 
@@ -59,6 +63,7 @@ class App:
         tokens: TokenStore,
         desk: Desk,
         missing: Callable[[], list[str]],
+        build_time: str | None,
     ) -> None:
         self.settings = settings
         self.version = version
@@ -74,6 +79,9 @@ class App:
         self.tokens = tokens
         self.desk = desk
         self.missing = missing
+        self.build_time = build_time
+        self.available: str | None = None
+        self.description: Response | None = None
         self.health = json_response(
             200,
             {
@@ -103,6 +111,7 @@ def get_ready(_request: Request, app: App) -> Answer:
 
 def get_hub(_request: Request, app: App) -> Answer:
     """The running hub: never what is installed beside it."""
+    decision = accept.decide(app.desk)
     about: dict[str, Any] = {
         "version": app.version,
         "release": app.digest,
@@ -112,14 +121,31 @@ def get_hub(_request: Request, app: App) -> Answer:
         "source": PYZ,
         "install_source": PYZ,
         "launcher_version": app.launcher_version,
+        "channel": channel_of(app.version),
+        "mode": decision.mode,
+        "reason": decision.reason,
+        "evidence": list(decision.evidence),
+        "previous": _previous(app),
     }
-    if app.settings.config_error:
-        about["config_error"] = app.settings.config_error
-    if app.trouble:
-        about["trouble"] = app.trouble
+    known = {
+        "container_build_time": app.build_time,
+        "available_version": app.available,
+        "config_error": app.settings.config_error,
+        "trouble": app.trouble,
+    }
+    about.update({name: value for name, value in known.items() if value})
     if app.desk.running.release is None and releases.PRIVATE not in app.program:
         about["in_place"] = f"no copy could be made: do not replace {app.program} while this runs"
     return json_response(200, about)
+
+
+def _previous(app: App) -> str | None:
+    """The version that a rollback would go back to."""
+    try:
+        boot = boot_store.read_boot(app.settings.home)
+    except Unreadable:
+        return None
+    return releases.version_of(boot.previous or "") if boot is not None else None
 
 
 def post_upgrade(request: Request, app: App) -> Answer:
@@ -164,10 +190,10 @@ def get_plan(request: Request, app: App) -> Answer:
             argv.append(f"{flag}={value}")
     if downgrade:
         argv.append("--allow-downgrade")
-    return Later(argv, PLAN_TIMEOUT_S, planned)
+    return Later(argv, PLAN_TIMEOUT_S, lambda result: planned(result, app))
 
 
-def planned(result: ChildResult) -> Response:
+def planned(result: ChildResult, app: App) -> Response:
     """The child's plan, or why there is none."""
     if result.status is None:
         sentence = f"the release source did not answer within {PLAN_TIMEOUT_S:g} s; try again"
@@ -177,51 +203,26 @@ def planned(result: ChildResult) -> Response:
     except ValueError:
         plan = None
     if isinstance(plan, dict) and "current" in plan:
+        newer = not plan.get("already_current") and not plan.get("stops")
+        app.available = plan.get("target") if newer else None
         return json_response(200, plan)
     if isinstance(plan, dict) and isinstance(plan.get("error_description"), str):
         return error_response(503, "overloaded", plan["error_description"][:LAST_WORDS])
     raise RuntimeError(f"plan exited with {result.status}: {result.stderr[-2000:]!r}")
 
 
-# --- what was sent ------------------------------------------------------------------------------
+def get_openapi(_request: Request, app: App) -> Answer:
+    """The description of these routes (OpenAPI 3.1), made by a child once."""
+    if app.description is not None:
+        return app.description
 
+    def described(result: ChildResult) -> Response:
+        if result.status != 0:
+            raise RuntimeError(f"openapi exited with {result.status}: {result.stderr[-2000:]!r}")
+        app.description = Response(200, result.stdout)
+        return app.description
 
-def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body, {} for none; raises RefusedError `invalid_body`."""
-    if not body:
-        return {}
-    try:
-        value = json.loads(body.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise _invalid_body("the body is not JSON") from error
-    if not isinstance(value, dict):
-        raise _invalid_body("the body must be a JSON object")
-    return value
-
-
-def read_upgrade(body: dict[str, Any]) -> tuple[str | None, str | None, bool]:
-    """channel, version and allow_downgrade; raises RefusedError `invalid_body` for a wrong type."""
-    for field, kind, name in (
-        ("channel", str, "a string"), ("version", str, "a string"),
-        ("allow_downgrade", bool, "true or false"),
-    ):
-        if field in body and not isinstance(body[field], kind):
-            raise _invalid_body(f"{field} must be {name}")
-    return body.get("channel"), body.get("version"), body.get("allow_downgrade", False)
-
-
-def read_query(query: str) -> dict[str, Any]:
-    """The same fields from a query string; raises RefusedError."""
-    try:
-        fields: dict[str, Any] = dict(
-            parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_QUERY_FIELDS)
-        )
-    except ValueError as error:
-        raise _invalid_body("the query has too many fields") from error
-    if "allow_downgrade" in fields:
-        words = {"true": True, "1": True, "false": False, "0": False}
-        fields["allow_downgrade"] = words.get(fields["allow_downgrade"])
-    return fields
+    return Later(interpreter.command(app.program, "openapi"), DESCRIBE_TIMEOUT_S, described)
 
 
 def requested_by(request: Request) -> str:
@@ -230,21 +231,27 @@ def requested_by(request: Request) -> str:
     return f"{name} from {request.peer}"
 
 
-def _invalid_body(sentence: str) -> RefusedError:
-    return RefusedError("invalid_body", sentence, 400)
-
-
 def _accepted(operation: Operation) -> Response:
     return json_response(202, {name: getattr(operation, name) for name in ACCEPTED_FIELDS})
 
 
 ROUTES = (
+    Route("GET", "/", None, get_page),
+    Route("GET", "/app.js", None, get_script),
+    Route("GET", "/style.css", None, get_style),
     Route("GET", "/health", None, get_health, any_host=True),
     Route("GET", "/ready", None, get_ready, any_host=True),
+    Route("POST", "/api/session", None, post_session),
+    Route("GET", "/api/openapi.json", None, get_openapi),
     Route("GET", "/api/hub", READ, get_hub),
     Route("POST", "/api/hub/upgrade", ADMIN, post_upgrade),
     Route("GET", "/api/hub/upgrade/status", READ, get_status),
     Route("GET", "/api/hub/upgrade/plan", READ, get_plan),
     Route("GET", "/api/hub/upgrade/history", READ, get_history),
     Route("POST", "/api/hub/rollback", ADMIN, post_rollback),
+    Route("GET", "/api/modules", READ, get_modules),
+    Route("POST", "/api/modules/<name>/start", ADMIN, no_module),
+    Route("POST", "/api/modules/<name>/stop", ADMIN, no_module),
+    Route("POST", "/api/modules/<name>/restart", ADMIN, no_module),
+    Route("GET", "/api/modules/<name>/logs", READ, no_module),
 )

@@ -147,6 +147,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         tokens=tokens,
         desk=desk,
         missing=list,  # modules come later
+        build_time=os.environ.get("PARACHUTE_BUILD_TIME"),
     )
     hosts = Hosts(names(settings.allowed_hosts, os.environ))
     table = Table(ROUTES, bearer(tokens), hosts)

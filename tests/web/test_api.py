@@ -72,6 +72,7 @@ class ApiTest(unittest.TestCase):
             "tokens": self.tokens,
             "desk": desk,
             "missing": lambda: self.missing,
+            "build_time": None,
             **changed,
         }
         self.app = App(**settings)

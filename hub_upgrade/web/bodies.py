@@ -1,0 +1,53 @@
+"""What was sent, as values of the right type: bodies and query strings."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import parse_qsl
+
+from hub_upgrade.errors import RefusedError
+from hub_upgrade.shapes import Any
+
+MOST_QUERY_FIELDS = 20
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body, {} for none; raises RefusedError `invalid_body`."""
+    if not body:
+        return {}
+    try:
+        value = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _invalid_body("the body is not JSON") from error
+    if not isinstance(value, dict):
+        raise _invalid_body("the body must be a JSON object")
+    return value
+
+
+def read_upgrade(body: dict[str, Any]) -> tuple[str | None, str | None, bool]:
+    """channel, version and allow_downgrade; raises RefusedError `invalid_body` for a wrong type."""
+    for field, kind, name in (
+        ("channel", str, "a string"), ("version", str, "a string"),
+        ("allow_downgrade", bool, "true or false"),
+    ):
+        if field in body and not isinstance(body[field], kind):
+            raise _invalid_body(f"{field} must be {name}")
+    return body.get("channel"), body.get("version"), body.get("allow_downgrade", False)
+
+
+def read_query(query: str) -> dict[str, Any]:
+    """The same fields from a query string; raises RefusedError."""
+    try:
+        fields: dict[str, Any] = dict(
+            parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_QUERY_FIELDS)
+        )
+    except ValueError as error:
+        raise _invalid_body("the query has too many fields") from error
+    if "allow_downgrade" in fields:
+        words = {"true": True, "1": True, "false": False, "0": False}
+        fields["allow_downgrade"] = words.get(fields["allow_downgrade"])
+    return fields
+
+
+def _invalid_body(sentence: str) -> RefusedError:
+    return RefusedError("invalid_body", sentence, 400)
