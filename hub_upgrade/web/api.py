@@ -109,7 +109,7 @@ def get_ready(_request: Request, app: App) -> Answer:
     return json_response(503, body)
 
 
-def get_hub(_request: Request, app: App) -> Answer:
+def get_hub(request: Request, app: App) -> Answer:
     """The running hub: never what is installed beside it."""
     decision = accept.decide(app.desk)
     about: dict[str, Any] = {
@@ -126,6 +126,7 @@ def get_hub(_request: Request, app: App) -> Answer:
         "reason": decision.reason,
         "evidence": list(decision.evidence),
         "previous": _previous(app),
+        "scopes": sorted(request.principal.scopes) if request.principal is not None else [],
     }
     known = {
         "container_build_time": app.build_time,

@@ -55,8 +55,9 @@ SCHEMAS: dict[str, Schema] = {
         "version": TEXT, "release": TEXT, "instance": TEXT, "started_at": TIME,
         "uptime_ms": {"type": "integer"}, "source": TEXT, "install_source": TEXT,
         "launcher_version": MAYBE, "channel": CHANNEL, "mode": {"enum": list(MODES)},
-        "reason": TEXT, "evidence": TEXTS, "previous": MAYBE, "container_build_time": TEXT,
-        "available_version": TEXT, "config_error": TEXT, "trouble": TEXT,
+        "reason": TEXT, "evidence": TEXTS, "previous": MAYBE, "scopes": TEXTS,
+        "container_build_time": TEXT, "available_version": TEXT, "config_error": TEXT,
+        "trouble": TEXT,
     }, "container_build_time", "available_version", "config_error", "trouble"),
     "Accepted": _object({
         "operation_id": TEXT, "target_version": MAYBE, "channel": CHANNEL,
