@@ -15,13 +15,19 @@ COMMANDS = {
     "status": ("hub_upgrade.cli.status", "what the last operation did or is doing"),
     "plan": ("hub_upgrade.cli.plan", "what an upgrade would do, without doing it"),
     "history": ("hub_upgrade.cli.history", "the last operations, newest first"),
-    "token": ("hub_upgrade.cli.token", "make tokens for the HTTP API"),
+    "config": ("hub_upgrade.cli.config", "every setting, where it is from and what it means"),
+    "doctor": ("hub_upgrade.cli.doctor", "look for what is wrong, and say what to do about it"),
+    "token": ("hub_upgrade.cli.token", "make, list and revoke tokens; links to sign in"),
+    "modules": ("hub_upgrade.cli.modules", "what the hub supervises"),
     "release": ("hub_upgrade.cli.release", "publish a file into a release repository"),
-    "openapi": ("hub_upgrade.cli.openapi", "the HTTP API, as an OpenAPI description"),
     "version": ("hub_upgrade.cli.version", "which version this file is"),
     "helper": ("hub_upgrade.cli.helper", "prepare one accepted operation (started by the hub)"),
     "run": ("hub_upgrade.wiring.hub", "the hub itself (started by the launcher)"),
 }
+BELOW = """
+home is --config-dir DIR, else PARACHUTE_HOME, else ~/.parachute.
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 redeploy required, 4 another operation is in
+            flight, 5 tried and taken back, 130 interrupted"""
 
 
 def usage() -> str:
@@ -32,7 +38,7 @@ def usage() -> str:
         for name, (module, text) in COMMANDS.items()
         if importlib.util.find_spec(module)
     ]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n" + BELOW
 
 
 def load(module: str) -> "types.ModuleType | None":
@@ -57,7 +63,7 @@ def load(module: str) -> "types.ModuleType | None":
 def main(argv: list[str]) -> int:
     """Run one command; returns its exit code."""
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(usage())
+        print(usage(), file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
     if argv[0] == "--version":
         argv = ["version"]

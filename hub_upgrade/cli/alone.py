@@ -6,16 +6,17 @@ decided. A `serve` that is started meanwhile takes over from it.
 
 from __future__ import annotations
 
-import argparse
 import os
+import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 
 from hub_upgrade.cli import client, follow
-from hub_upgrade.domain.operation import Operation, to_wire
+from hub_upgrade.cli.arguments import Arguments
+from hub_upgrade.cli.live import Screen
+from hub_upgrade.domain.operation import PROVING, Operation, to_wire
 from hub_upgrade.domain.settle import NEXT_START
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import boot_store, files, interpreter
@@ -30,6 +31,8 @@ from hub_upgrade.wiring import command
 STOP_MARGIN_S = 2.0
 PROVE_MARGIN_S = 60.0
 EXEC_GRACE_S = 10.0
+LAST_BYTES = 1 << 16
+EARLIER = "deciding what an earlier operation left"
 TAKE_OVER_S = 3.0
 """How long after our launcher has left a `serve` that made it leave may take to be there."""
 
@@ -37,7 +40,7 @@ TAKE_OVER_S = 3.0
 class Alone:
     """One operation on a home that no hub serves."""
 
-    def __init__(self, home: Home, arguments: argparse.Namespace) -> None:
+    def __init__(self, home: Home, arguments: Arguments) -> None:
         self._home = home
         self._arguments = arguments
         self._program = command.program()
@@ -47,6 +50,7 @@ class Alone:
         self._watch = recovery.Watch()
         self._helper = 0
         self._handed = False
+        self._screen = Screen(quiet=arguments.json)
         if not os.path.isdir(home.root):  # serve and token make it, nobody else
             raise HostError(
                 f"{home.root} is no directory: start a hub there with serve, or name its "
@@ -59,26 +63,25 @@ class Alone:
 
         Raises RefusedError as accepting does, HostError when the launcher cannot prove it.
         """
+        try:
+            return self._run(accept)
+        except KeyboardInterrupt:
+            return follow.interrupted(self._arguments.prog, f"is {NEXT_START}")
+
+    def _run(self, accept: Callable[[Desk], Operation]) -> int:
         if self._pending():
-            self._say("deciding what an earlier operation left")
-            self._prove()
+            self._screen.say(EARLIER)
+            self._prove(lambda: [EARLIER])
         self._settle()
         desk = command.desk(
             self._home, self._program, self._settings.releases, self._launcher, self._started
         )
         operation = accept(desk)
-        try:
-            if self._arguments.no_wait and not operation.finished:
-                return follow.told_accepted(_accepted(operation), self._arguments)
-            teller = follow.teller_for(self._arguments)
-            end = follow.to_the_end(self._step, operation.operation_id, teller)
-        except KeyboardInterrupt:
-            return follow.interrupted(self._arguments.prog)
-        return follow.conclude(end, self._arguments, hub_runs=client.launcher_holds(self._home))
-
-    def _say(self, text: str) -> None:
-        if not self._arguments.json:
-            print(text, flush=True)
+        if self._arguments.no_wait and not operation.finished:
+            return follow.told_accepted(_accepted(operation), self._arguments)
+        teller = follow.Teller(self._screen)
+        end = follow.to_the_end(self._step, operation.operation_id, teller)
+        return follow.conclude(self._home, end, self._arguments, hub_runs=self._launcher())
 
     def _launcher(self) -> bool:
         return client.launcher_holds(self._home)
@@ -110,14 +113,16 @@ class Alone:
         if self._watch.overdue(record, time.monotonic()):
             recovery.end_helper(record)
         elif not helper_lives and self._pending() and not self._launcher():
-            if not self._handed:  # what led to here is told first: proving takes its time
-                self._handed = True
-                return record
-            self._prove()
-            record = self._settle()
-            if record is not None and not record.finished and not self._taken_over():
-                raise HostError(f"{record.kind} {record.operation_id} is {NEXT_START}")
-        return record
+            proving = record._replace(step=PROVING)
+            if self._handed:  # before, what led to here is told: proving takes its time
+                self._prove(lambda: follow.now(proving))
+                record = self._settle()
+                if record is not None and not record.finished and not self._taken_over():
+                    raise HostError(f"{record.kind} {record.operation_id} is {NEXT_START}")
+            self._handed = True
+        if record is None or record.finished or not self._handed:
+            return record
+        return record._replace(step=PROVING)
 
     def _taken_over(self) -> bool:
         """Whether a `serve` that was started meanwhile goes on with it."""
@@ -140,10 +145,11 @@ class Alone:
         record = self._store.read()
         return record is not None and client.helper_lives(record)
 
-    def _prove(self) -> None:
+    def _prove(self, shown: Callable[[], list[str]]) -> None:
         """Run a launcher of our own until nothing is pending; raises HostError.
 
-        In a session of its own: Ctrl-C reaches it once, through us.
+        In a session of its own: Ctrl-C reaches it once, through us. What it says is told only
+        when it fails: the record bears the rest.
         """
         argv = interpreter.command(self._program, "serve", "--prove")
         argv += ["--config-dir", self._home.root]
@@ -152,18 +158,27 @@ class Alone:
         launcher = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env=environment(os.environ),
             start_new_session=True,
         )
+        said = b""
+        deadline = time.monotonic() + self._prove_limit()
         try:
-            code = launcher.wait(self._prove_limit())
-        except subprocess.TimeoutExpired:
-            raise HostError("the launcher did not decide in time; see: hub.pyz status") from None
+            while launcher.poll() is None:
+                if time.monotonic() > deadline:
+                    raise HostError("the launcher did not decide in time; see: hub.pyz status")
+                self._screen.show(shown())
+                said = _heard(launcher, said, follow.POLL_S)
         finally:
+            self._screen.clear()
             self._end(launcher)
-        if code != 0 and not self._launcher():
-            raise HostError(f"the launcher that was to prove it ended with {code}")
+        if launcher.returncode != 0 and not self._launcher():
+            last = _heard(launcher, said, 0).decode("utf-8", "replace").strip().rpartition("\n")[2]
+            raise HostError(
+                f"the launcher that was to prove it ended with {launcher.returncode}: {last}"
+            )
 
     def _prove_limit(self) -> float:
         settings = self._settings
@@ -180,6 +195,17 @@ class Alone:
         except subprocess.TimeoutExpired:
             launcher.kill()
             launcher.wait()
+
+
+def _heard(launcher: subprocess.Popen[bytes], said: bytes, limit_s: float) -> bytes:
+    """The end of what it has said so far; waits for more at most so long."""
+    pipe = launcher.stdout
+    if pipe is None or not select.select([pipe], [], [], limit_s)[0]:
+        return said
+    piece = os.read(pipe.fileno(), LAST_BYTES)
+    if not piece:  # its end, a moment before that of the process
+        time.sleep(limit_s)
+    return (said + piece)[-LAST_BYTES:]
 
 
 def _accepted(operation: Operation) -> dict[str, object]:

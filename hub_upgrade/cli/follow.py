@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 from hub_upgrade.cli import entry
+from hub_upgrade.cli.arguments import Arguments
 from hub_upgrade.cli.client import Client, LauncherGoneError
+from hub_upgrade.cli.live import Screen
 from hub_upgrade.domain.operation import (
     ACCEPTED,
     FAILED,
@@ -19,14 +22,17 @@ from hub_upgrade.domain.operation import (
     RESOLVING,
     ROLLBACK,
     STAGING,
+    STEPS,
     SUCCEEDED,
     VERIFYING,
     Operation,
+    Progress,
     from_wire,
     to_wire,
 )
 from hub_upgrade.domain.settle import NEXT_START
 from hub_upgrade.errors import HostError
+from hub_upgrade.host import operation_log
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.shapes import Any
@@ -34,7 +40,6 @@ from hub_upgrade.shapes import Any
 POLL_S = 0.2
 FOLLOW_LIMIT_S = 2 * 3600.0
 """Longer than every limit of a helper and of a probation together."""
-EXIT_REDEPLOY = 3
 WORDS = {
     RESOLVING: "which release is it?",
     STAGING: "putting it beside what runs",
@@ -43,32 +48,47 @@ WORDS = {
     HANDING_OVER: "handing it to the launcher",
     PROVING: "it serves, on probation",
 }
+BAR = 20
+UNITS = {"bytes": ("kB", 1000)}
 
 
 class Teller:
-    """Prints what is new in a record: plain lines, each once."""
+    """Tells what is new in a record: the steps and the lines, each once."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
         self._lines: tuple[str, ...] = ()
         self._step = ACCEPTED
 
     def tell(self, operation: Operation) -> None:
-        """Print the lines and the step that were not there the last time.
+        """Say the steps and lines that were not there the last time, and where it is now.
 
-        Lines come before the step that was recorded with them, but at the end they are its own.
+        A step that nobody looked at was gone through all the same, and is told of. Lines were
+        recorded with the step after the one they are about; the last ones with the end.
         """
+        if self._step == ACCEPTED != operation.step:
+            self._tell_steps(operation, RESOLVING)
         if operation.finished:
-            self._tell_step(operation.step)
+            self._tell_steps(operation, operation.step)
         for line in self._fresh(operation.log):
-            self._say(f"  {line}")
+            self._screen.say(f"  {line}")
         self._lines = operation.log
-        self._tell_step(operation.step)
+        self._tell_steps(operation, operation.step)
+        if not operation.finished:
+            self._screen.show(now(operation))
 
-    def _tell_step(self, step: str) -> None:
-        if step != self._step:
+    def close(self) -> None:
+        """Nothing is shown any more but what stays."""
+        self._screen.clear()
+
+    def _tell_steps(self, operation: Operation, last: str) -> None:
+        told, there = STEPS.index(self._step), STEPS.index(last)
+        if there < told and not operation.finished:
+            told = there - 1  # another helper began anew
+        for step in STEPS[told + 1 : there + 1]:
+            if step != STAGING or operation.kind != ROLLBACK:
+                self._screen.say(f"{step}: {WORDS[step]}")
             self._step = step
-            self._say(f"{step}: {WORDS.get(step, '')}".rstrip(": "))
 
     def _fresh(self, lines: tuple[str, ...]) -> tuple[str, ...]:
         seen = len(self._lines)
@@ -79,24 +99,56 @@ class Teller:
         return lines[places[-1] + 1 :] if places else lines
 
 
+def now(operation: Operation) -> list[str]:
+    """Where an operation is, the longest form first; what the step means stands above."""
+    step, since = operation.step, elapsed(operation.started_at)
+    bar, amount = _progress(operation.progress)
+    forms = ((step, bar, amount, since), (step, amount, since), (step, since), (step,))
+    return [" ".join(part for part in form if part) for form in forms]
+
+
+def _progress(progress: Progress | None) -> tuple[str, str]:
+    if progress is None:
+        return "", ""
+    unit, size = UNITS.get(progress.unit, (progress.unit, 1))
+    if not progress.total:
+        return "", f"{progress.done // size} {unit}"
+    part = min(1.0, progress.done / progress.total)
+    bar = "#" * int(part * BAR)
+    return f"[{bar:-<{BAR}}]", f"{part:.0%} of {progress.total // size} {unit}"
+
+
+def elapsed(started_at: str) -> str:
+    """How long ago that was by this machine's clock, as minutes and seconds."""
+    try:
+        began = datetime.fromisoformat(started_at.replace("Z", "+00:00"))
+        seconds = max(0, int((datetime.now(timezone.utc) - began).total_seconds()))
+    except (ValueError, TypeError):
+        return ""
+    return f"{seconds // 60}:{seconds % 60:02}"
+
+
 def to_the_end(
     read: Callable[[], Operation | None], operation_id: str, teller: Teller
 ) -> Operation:
     """Read the record until it is terminal; raises HostError when it is lost, or never ends."""
     deadline = time.monotonic() + FOLLOW_LIMIT_S
-    while time.monotonic() < deadline:
-        operation = read()
-        if operation is None or operation.operation_id != operation_id:
-            raise HostError(f"the record of {operation_id} is gone; see: hub.pyz history")
-        teller.tell(operation)
-        if operation.finished:
-            return operation
-        time.sleep(POLL_S)
+    try:
+        while time.monotonic() < deadline:
+            operation = read()
+            if operation is None or operation.operation_id != operation_id:
+                raise HostError(f"the record of {operation_id} is gone; see: hub.pyz history")
+            teller.tell(operation)
+            if operation.finished:
+                return operation
+            time.sleep(POLL_S)
+    finally:
+        teller.close()
     raise HostError(f"{operation_id} has not ended in {FOLLOW_LIMIT_S / 3600:g} hours")
 
 
 def through_hub(
-    home: Home, hub: Client, path: str, body: dict[str, Any], arguments: argparse.Namespace
+    home: Home, hub: Client, path: str, body: dict[str, Any], arguments: Arguments
 ) -> int:
     """Ask the hub that runs, follow to the end, and say how it went; returns the exit code."""
     accepted = hub.post(path, body)
@@ -106,8 +158,8 @@ def through_hub(
     try:
         end = to_the_end(_reader(home, hub, operation_id), operation_id, teller_for(arguments))
     except KeyboardInterrupt:
-        return interrupted(arguments.prog)
-    return conclude(end, arguments)
+        return interrupted(arguments.prog, "goes on")
+    return conclude(home, end, arguments)
 
 
 def _reader(home: Home, hub: Client, operation_id: str) -> Callable[[], Operation | None]:
@@ -137,26 +189,20 @@ def _from_history(hub: Client, operation_id: str) -> Operation | None:
     return next((op for op in operations if op and op.operation_id == operation_id), None)
 
 
-def teller_for(arguments: argparse.Namespace) -> Teller:
-    """Prints at once, or, where a program reads, nothing."""
-    return Teller(_silent if arguments.json else _print)
+def teller_for(arguments: Arguments) -> Teller:
+    """Tells at once, or, where a program reads, nothing."""
+    return Teller(Screen(quiet=arguments.json))
 
 
-def _silent(_line: str) -> None:
-    pass
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)
-
-
-def interrupted(prog: str) -> int:
+def interrupted(prog: str, what: str) -> int:
     """Ctrl-C ends the following and nothing else."""
-    print(f"\n{prog}: the operation goes on; see: hub.pyz status", file=sys.stderr)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)  # the terminal has shown ^C
+    print(f"{prog}: the operation {what}; see: hub.pyz status", file=sys.stderr)
     return entry.INTERRUPTED
 
 
-def told_accepted(accepted: dict[str, Any], arguments: argparse.Namespace) -> int:
+def told_accepted(accepted: dict[str, Any], arguments: Arguments) -> int:
     """Say that it was accepted; returns the exit code."""
     redeploy = accepted.get("mode") == REDEPLOY_REQUIRED
     if arguments.json:
@@ -165,15 +211,18 @@ def told_accepted(accepted: dict[str, Any], arguments: argparse.Namespace) -> in
         print(f"A redeploy is required: {accepted.get('reason')}")
     else:
         print(f"accepted: {accepted.get('operation_id')}; see: hub.pyz status")
-    return EXIT_REDEPLOY if redeploy else 0
+    return entry.EXIT_REDEPLOY if redeploy else 0
 
 
-def conclude(operation: Operation, arguments: argparse.Namespace, hub_runs: bool = True) -> int:
-    """Say how it ended; returns the exit code."""
+def conclude(
+    home: Home, operation: Operation, arguments: Arguments, hub_runs: bool = True
+) -> int:
+    """Say how it ended, and what to do next; returns the exit code."""
     if arguments.json:
         entry.print_json(to_wire(operation))
     else:
-        print(conclusion(operation))
+        for line in (conclusion(operation), *advice(home, operation)):
+            print(entry.printable(line))
         if not hub_runs:
             print("No hub runs; start it with: hub.pyz serve")
     code = operation.exit_code
@@ -191,7 +240,20 @@ def conclusion(operation: Operation) -> str:
     if operation.phase == REDEPLOY_REQUIRED:
         return f"A redeploy is required: {operation.reason}"
     if operation.phase == FAILED:
-        what = "The rollback" if back else "The upgrade"
-        return f"{what} failed: {operation.error or 'no reason was recorded'}"
+        error = operation.error or "no reason was recorded"
+        if operation.rolled_back_to:
+            return f"Taken back: {error}."
+        return f"The {operation.kind} failed: {error}."
     return f"{operation.kind} {operation.operation_id} is {operation.phase}."
 
+
+def advice(home: Home, operation: Operation) -> list[str]:
+    """What to do after an operation that ended."""
+    told = []
+    if operation.rolled_back_to and operation.target_version:
+        command = f"hub.pyz upgrade --version {operation.target_version}"
+        told.append(f"It is not tried again until you name it: {command}")
+    log = operation_log.path_of(home, "upgrade", operation.operation_id)
+    if operation.phase == FAILED and os.path.exists(log):
+        told.append(f"What its tools printed: {log}")
+    return told

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
-
 from hub_upgrade.cli import entry
+from hub_upgrade.cli.arguments import JSON, Arguments, Command
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.shapes import Any
+
+COMMAND = Command(
+    "history",
+    "List the operations that ended, newest first: when, what, how, and who asked.",
+    "hub.pyz history --json",
+    "0 done, 1 failed, 2 wrong usage",
+    "history.jsonl and hub-upgrade-status.json in home, to be read",
+    (JSON._replace(does="whole records, as JSON"),),
+)
 
 
 def main(argv: list[str]) -> int:
     """List; returns the exit code."""
-    made = entry.parser(
-        "history",
-        "List the operations that ended, newest first.",
-        "hub.pyz history --json",
-        "0 done, 1 failed, 2 wrong usage",
-        "history.jsonl and hub-upgrade-status.json in home, to be read",
-    )
-    made.add_argument("--json", action="store_true", help="whole records, as JSON")
-    return entry.run(made, argv, history)
+    return entry.run(COMMAND, argv, history)
 
 
-def history(arguments: argparse.Namespace) -> int:
+def history(given: Arguments) -> int:
     """Read and print."""
-    past = StatusStore(entry.home_in(arguments)).history()
-    if arguments.json:
+    past = StatusStore(entry.home_in(given)).history()
+    if given.json:
         entry.print_json({"operations": past})
     elif not past:
         print("no operation has ended yet")
@@ -42,6 +42,8 @@ def line(record: dict[str, Any]) -> str:
         f"{record.get('finished_at') or '?'} {record['kind']} "
         f"{record['current_version']} -> {target} {record['phase']}"
     )
+    if record.get("requested_by"):
+        text += f", asked by {record['requested_by']}"
     if record.get("error"):
         text += f": {record['error']}"
     return entry.one_line(text)

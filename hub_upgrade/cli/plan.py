@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from urllib.parse import urlencode
 
 from hub_upgrade.cli import client, entry
+from hub_upgrade.cli.arguments import JSON, Arguments, Command, Option
 from hub_upgrade.domain.operation import CHANNELS, REDEPLOY_REQUIRED
 from hub_upgrade.host.files import Home
 from hub_upgrade.shapes import Any
@@ -13,55 +13,57 @@ from hub_upgrade.upgrade import accept
 from hub_upgrade.upgrade.plan import make_plan
 from hub_upgrade.wiring import command
 
-EXIT_REDEPLOY = 3
+WHICH = (
+    Option("--channel", "(read off the running version)", "CHANNEL", CHANNELS),
+    Option("--version", "this very version, also one that failed here before", "V"),
+    Option("--allow-downgrade", "also to a version below the running one"),
+    Option("--releases", "the release repository, when no hub runs", "DIR"),
+)
+COMMAND = Command(
+    "plan",
+    "Tell what an upgrade would do now, and what would stop it. Changes nothing.",
+    "hub.pyz plan --channel rc",
+    "0 it would be done, or is current already; 1 something would stop it; 2 wrong usage;\n"
+    "            3 redeploy required",
+    "all of home, to be read, and the release source; a running hub is asked",
+    (
+        *WHICH,
+        JSON._replace(does="the plan as JSON"),
+        Option("--here"),  # the hub's own child: it asks nobody
+        Option("--trouble", value="WHY"),
+    ),
+)
 
 
 def main(argv: list[str]) -> int:
     """Plan; returns the exit code."""
-    made = entry.parser(
-        "plan",
-        "Tell what an upgrade would do now, and what would stop it. Changes nothing.",
-        "hub.pyz plan --channel rc",
-        "0 it would be done, or is current already; 1 something would stop it;\n"
-        "            2 wrong usage; 3 redeploy required",
-        "all of home, to be read, and the release source; a running hub is asked",
-    )
-    made.add_argument("--channel", choices=CHANNELS, help="(read off the running version)")
-    made.add_argument("--version", metavar="V", help="this very version")
-    made.add_argument(
-        "--allow-downgrade", action="store_true", help="also to a version below the running one"
-    )
-    made.add_argument("--json", action="store_true", help="the plan as JSON")
-    made.add_argument("--releases", metavar="DIR", help="the release repository, when no hub runs")
-    made.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
-    made.add_argument("--trouble", help=argparse.SUPPRESS)
-    return entry.run(made, argv, plan)
+    return entry.run(COMMAND, argv, plan)
 
 
-def plan(arguments: argparse.Namespace) -> int:
+def plan(given: Arguments) -> int:
     """Ask the hub that runs, or find out here."""
-    home = entry.home_in(arguments)
-    accept.check_version(arguments.version)
-    made = None if arguments.here else _asked(home, arguments)
+    home = entry.home_in(given)
+    accept.check_version(given.version)
+    made = None if getattr(given, "here", False) else _asked(home, given)
     if made is None:
-        made = _found_out(home, arguments)
-    if arguments.json:
+        made = _found_out(home, given)
+    if given.json:
         entry.print_json(made)
     else:
         for line in lines(made):
-            print(line)
+            print(entry.printable(line))
     if made["mode"] == REDEPLOY_REQUIRED:
-        return EXIT_REDEPLOY
+        return entry.EXIT_REDEPLOY
     return entry.EXIT_FAILED if made["stops"] else 0
 
 
-def _asked(home: Home, arguments: argparse.Namespace) -> dict[str, Any] | None:
+def _asked(home: Home, given: Arguments) -> dict[str, Any] | None:
     """The running hub's own plan; None when none runs, or another source is asked about."""
-    if arguments.releases:
+    if given.releases:
         return None
-    given = {"channel": arguments.channel, "version": arguments.version}
-    fields = {name: value for name, value in given.items() if value}
-    if arguments.allow_downgrade:
+    named = {"channel": given.channel, "version": given.version}
+    fields = {name: value for name, value in named.items() if value}
+    if given.allow_downgrade:
         fields["allow_downgrade"] = "true"
     with client.connected(home) as hub:
         if hub is None:
@@ -72,15 +74,13 @@ def _asked(home: Home, arguments: argparse.Namespace) -> dict[str, Any] | None:
         return dict(answer.value)
 
 
-def _found_out(home: Home, arguments: argparse.Namespace) -> dict[str, Any]:
+def _found_out(home: Home, given: Arguments) -> dict[str, Any]:
     path = command.program()
-    where = command.settings(home, arguments.releases).releases
+    where = command.settings(home, given.releases).releases
     desk = command.desk(home, path, where, lambda: client.launcher_holds(home), lambda _pid: None)
-    desk = desk._replace(trouble=arguments.trouble)
+    desk = desk._replace(trouble=getattr(given, "trouble", None))
     source = command.source(home, where)
-    return make_plan(
-        desk, source, arguments.channel, arguments.version, arguments.allow_downgrade
-    )
+    return make_plan(desk, source, given.channel, given.version, given.allow_downgrade)
 
 
 def lines(made: dict[str, Any]) -> list[str]:

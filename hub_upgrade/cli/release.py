@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 
 from hub_upgrade import repository
 from hub_upgrade.cli import entry
+from hub_upgrade.cli.arguments import JSON, Arguments, Command, Option
 from hub_upgrade.domain.versions import CHANNELS, is_version
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.host import commands, interpreter
@@ -16,34 +16,37 @@ from hub_upgrade.shapes import Any
 ASK_LIMIT_S = 20.0
 
 
+COMMAND = Command(
+    "release",
+    "Put FILE into the release repository DIRECTORY (made if it is not there), and point a\n"
+    "channel to it. Hubs follow it with serve --releases DIRECTORY.",
+    "hub.pyz release publish /srv/releases dist/hub.pyz --channel rc",
+    "0 done, 1 failed or refused, 2 wrong usage",
+    "metadata/ and targets/ in DIRECTORY; nothing in home",
+    (Option("--channel", "what points to it", "CHANNEL", CHANNELS, needed=True), JSON),
+    (
+        Option("action", choices=("publish",), needed=True),
+        Option("directory", "the release repository", needed=True),
+        Option("file", "a hub.pyz; it is run to tell its version", needed=True),
+    ),
+)
+
+
 def main(argv: list[str]) -> int:
     """Publish one file; returns the exit code."""
-    made = entry.parser(
-        "release",
-        "Put FILE into the release repository DIR (made if it is not there), and point a channel "
-        "to it.\nAny static web server can serve DIR; hubs follow it with serve --releases DIR.",
-        "hub.pyz release publish /srv/releases --channel rc dist/hub.pyz",
-        "0 done, 1 failed or refused, 2 wrong usage",
-        "metadata/ and targets/ in DIR; nothing in home",
-    )
-    made.add_argument("action", choices=["publish"], help="what to do")
-    made.add_argument("directory", metavar="DIR", help="the release repository")
-    made.add_argument("file", metavar="FILE", help="a hub.pyz; it is run to tell its version")
-    made.add_argument("--channel", required=True, choices=CHANNELS, help="what points to it")
-    made.add_argument("--json", action="store_true", help="the answer as JSON")
-    return entry.run(made, argv, publish)
+    return entry.run(COMMAND, argv, publish)
 
 
-def publish(arguments: argparse.Namespace) -> int:
+def publish(given: Arguments) -> int:
     """Publish, and say what."""
-    directory = os.path.abspath(arguments.directory)
-    version = version_of(arguments.file)
-    digest = repository.publish(directory, arguments.channel, arguments.file, version)
-    if arguments.json:
-        told = {"version": version, "channel": arguments.channel, "digest": digest}
+    directory = os.path.abspath(given.directory)
+    version = version_of(given.file)
+    digest = repository.publish(directory, given.channel, given.file, version)
+    if given.json:
+        told = {"version": version, "channel": given.channel, "digest": digest}
         entry.print_json({**told, "directory": directory})
     else:
-        print(f"{directory}: {arguments.channel} is now {version} (sha256 {digest})")
+        print(f"{directory}: {given.channel} is now {version} (sha256 {digest})")
     return 0
 
 

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
-
 from hub_upgrade.cli import alone, client, entry, follow
-from hub_upgrade.cli.upgrade import EXITS, TOUCHES
+from hub_upgrade.cli.arguments import JSON, Arguments, Command
+from hub_upgrade.cli.upgrade import EXITS, NO_WAIT, TOUCHES
 from hub_upgrade.upgrade import accept
+
+COMMAND = Command(
+    "rollback",
+    "Go back to the previous good release, which is proven like an upgrade. The one that is left\n"
+    "is not tried again until it is named.",
+    "hub.pyz rollback",
+    EXITS,
+    TOUCHES,
+    (NO_WAIT, JSON._replace(does="the record at its end, as JSON")),
+)
 
 
 def main(argv: list[str]) -> int:
     """Roll back; returns the exit code."""
-    made = entry.parser(
-        "rollback",
-        "Go back to the previous good release, which is proven like an upgrade. The one that is\n"
-        "left is not tried again until it is named.",
-        "hub.pyz rollback",
-        EXITS,
-        TOUCHES,
-    )
-    made.add_argument("--no-wait", action="store_true", help="do not follow it")
-    made.add_argument("--json", action="store_true", help="the record at the end, as JSON")
-    made.set_defaults(prog=made.prog)
-    return entry.run(made, argv, rollback)
+    return entry.run(COMMAND, argv, rollback)
 
 
-def rollback(arguments: argparse.Namespace) -> int:
+def rollback(given: Arguments) -> int:
     """Through the hub that runs, or alone."""
-    home = entry.home_in(arguments)
+    home = entry.home_in(given)
     with client.connected(home) as hub:
         if hub is not None:
-            return follow.through_hub(home, hub, "/api/hub/rollback", {}, arguments)
-    return alone.Alone(home, arguments).run(
+            return follow.through_hub(home, hub, "/api/hub/rollback", {}, given)
+    return alone.Alone(home, given).run(
         lambda desk: accept.accept_rollback(desk, client.local_user())
     )

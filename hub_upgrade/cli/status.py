@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+from collections.abc import Callable
 
 from hub_upgrade.cli import client, entry, follow
-from hub_upgrade.domain.operation import Operation, to_wire
+from hub_upgrade.cli.arguments import JSON, Arguments, Command, Option
+from hub_upgrade.domain.operation import Operation, from_wire, to_wire
 from hub_upgrade.domain.settle import NEXT_START
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.status_store import StatusStore
@@ -14,38 +15,86 @@ from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import recovery
 
 LAST_LINES = 10
+COMMAND = Command(
+    "status",
+    "Tell which hub runs, and what the last operation did or is doing.",
+    "hub.pyz status --watch",
+    "0 whenever it could answer, also when there was never an operation; 1 what was\n"
+    "            watched is lost; 2 wrong usage; 130 watching was interrupted",
+    "hub-upgrade-status.json, serve.json and releases/boot.json in home, to be read; with no\n"
+    "       hub running the record of an operation that nobody will finish is settled",
+    (
+        Option("--watch", "follow the operation that is open to its end"),
+        JSON._replace(does="the record as JSON, with the hub in it"),
+    ),
+)
+
+
+class _NobodyFinishes(Exception):  # noqa: N818 - an answer: there is nothing to wait for
+    """The operation that was watched is decided at the next start."""
 
 
 def main(argv: list[str]) -> int:
     """Tell; returns the exit code."""
-    made = entry.parser(
-        "status",
-        "Tell which hub runs, and what the last operation did or is doing.",
-        "hub.pyz status --json",
-        "0 whenever it could answer, also when there was never an operation; 2 wrong usage",
-        "hub-upgrade-status.json, serve.json and releases/boot.json in home, to be read; with no\n"
-        "       hub running the record of an operation that nobody will finish is settled",
-    )
-    made.add_argument("--json", action="store_true", help="the record as JSON, with the hub in it")
-    return entry.run(made, argv, status)
+    return entry.run(COMMAND, argv, status)
 
 
-def status(arguments: argparse.Namespace) -> int:
+def status(given: Arguments) -> int:
     """Read the record, and look whether a hub runs."""
-    home = entry.home_in(arguments)
+    home = entry.home_in(given)
     hub, launcher = _hub(home)
     record = _record(home, launcher)
-    note = ""
-    if record is not None and not record.finished and not launcher and not _helper(home):
-        note = NEXT_START
-    if arguments.json:
+    if given.watch and record is not None and not record.finished and not _waits(home, record):
+        return _watch(home, hub, record, given)
+    return _told(home, hub, record, given)
+
+
+def _told(home: Home, hub: dict[str, Any], record: Operation | None, given: Arguments) -> int:
+    note = NEXT_START if record is not None and _waits(home, record) else ""
+    if given.json:
         wire: dict[str, Any] = {"operation_id": None} if record is None else to_wire(record)
         entry.print_json({**wire, "hub": hub, **({"note": note} if note else {})})
         return 0
-    print(_hub_line(hub))
-    for line in _lines(record, note):
-        print(line)
+    for line in (_hub_line(hub), *_lines(home, record, note)):
+        print(entry.printable(line))
     return 0
+
+
+def _watch(home: Home, hub: dict[str, Any], record: Operation, given: Arguments) -> int:
+    teller = follow.teller_for(given)
+    if not given.json:
+        print(f"{_hub_line(hub)}\n{_head(record)}", flush=True)
+    try:
+        end = follow.to_the_end(_reader(home, record.operation_id), record.operation_id, teller)
+    except KeyboardInterrupt:
+        return follow.interrupted(given.prog, "goes on")
+    except _NobodyFinishes:
+        return _told(home, _hub(home)[0], StatusStore(home).read(), given)
+    if given.json:
+        return _told(home, _hub(home)[0], end, given)
+    for line in (follow.conclusion(end), *follow.advice(home, end)):
+        print(entry.printable(line))
+    return 0
+
+
+def _reader(home: Home, operation_id: str) -> Callable[[], Operation | None]:
+    def read() -> Operation | None:
+        record = _record(home, client.launcher_holds(home))
+        if record is None or record.operation_id != operation_id:
+            past = [from_wire(item) for item in StatusStore(home).history()]
+            return next((op for op in past if op and op.operation_id == operation_id), None)
+        if _waits(home, record):
+            raise _NobodyFinishes
+        return record
+
+    return read
+
+
+def _waits(home: Home, record: Operation) -> bool:
+    """Whether an open operation has nobody who works on it now."""
+    if record.finished or client.launcher_holds(home):
+        return False
+    return not client.helper_lives(StatusStore(home).read() or record)
 
 
 def _hub(home: Home) -> tuple[dict[str, Any], bool]:
@@ -70,12 +119,6 @@ def _record(home: Home, launcher: bool) -> Operation | None:
     return recovery.settle_now(home, store, None, False)
 
 
-def _helper(home: Home) -> bool:
-    """Whether a live process owns the operation."""
-    record = StatusStore(home).read()
-    return record is not None and client.helper_lives(record)
-
-
 def _hub_line(hub: dict[str, Any]) -> str:
     if hub["running"]:
         proving = ", proving a release" if hub["proving"] else ""
@@ -83,12 +126,16 @@ def _hub_line(hub: dict[str, Any]) -> str:
     return str(hub.get("trouble") or "no hub runs")
 
 
-def _lines(record: Operation | None, note: str) -> list[str]:
+def _head(record: Operation) -> str:
+    when = f"at {record.finished_at}" if record.finished else f"({record.step})"
+    asked = f", asked by {record.requested_by}" if record.requested_by else ""
+    return f"{record.kind} {record.operation_id} is {record.phase} {when}{asked}"
+
+
+def _lines(home: Home, record: Operation | None, note: str) -> list[str]:
     if record is None:
         return ["there was never an operation"]
     if record.finished:
-        head = f"{record.kind} {record.operation_id}, {record.phase} at {record.finished_at}"
-        return [head, follow.conclusion(record)]
-    lines = [f"{record.kind} {record.operation_id} is {record.phase} ({record.step})"]
-    lines += [f"  {line}" for line in record.log[-LAST_LINES:]]
-    return [*lines, note] if note else lines
+        return [_head(record), follow.conclusion(record), *follow.advice(home, record)]
+    lines = [_head(record), *(f"  {line}" for line in record.log[-LAST_LINES:])]
+    return [*lines, f"It is {note}: hub.pyz serve"] if note else lines

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 
-from hub_upgrade.cli import alone, client, entry, follow
-from hub_upgrade.domain.operation import CHANNELS
+from hub_upgrade.cli import alone, client, entry, follow, plan
+from hub_upgrade.cli.arguments import JSON, Arguments, Command, Option
 from hub_upgrade.errors import UsageError
 from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import accept
@@ -20,48 +19,46 @@ TOUCHES = (
     "through the running hub: tokens.json in home (a token of 15 minutes, removed again);\n"
     "       without one: all that hub.pyz helper and hub.pyz serve touch"
 )
+NO_WAIT = Option("--no-wait", "do not follow it: return once it is accepted")
+COMMAND = Command(
+    "upgrade",
+    "Upgrade the hub, follow the operation to its end, and say how it went. With no hub running\n"
+    "the new release is proven under a launcher of its own.",
+    "hub.pyz upgrade --channel latest",
+    EXITS,
+    TOUCHES,
+    (
+        *plan.WHICH,
+        Option("--dry-run", "only tell what would be done: the same as hub.pyz plan"),
+        NO_WAIT,
+        JSON._replace(does="the record at its end, or the plan, as JSON"),
+    ),
+)
 
 
 def main(argv: list[str]) -> int:
     """Upgrade; returns the exit code."""
-    made = entry.parser(
-        "upgrade",
-        "Upgrade the hub, follow the operation to its end, and say how it went. With no hub\n"
-        "running the new release is proven under a launcher of its own.",
-        "hub.pyz upgrade --channel latest",
-        EXITS,
-        TOUCHES,
-    )
-    made.add_argument("--channel", choices=CHANNELS, help="(read off the running version)")
-    made.add_argument("--version", metavar="V", help="this very version")
-    made.add_argument(
-        "--allow-downgrade", action="store_true", help="also to a version below the running one"
-    )
-    made.add_argument("--no-wait", action="store_true", help="do not follow it")
-    made.add_argument("--json", action="store_true", help="the record at the end, as JSON")
-    made.add_argument(
-        "--releases", metavar="DIR", help="the release repository, when no hub runs"
-    )
-    made.set_defaults(prog=made.prog)
-    return entry.run(made, argv, upgrade)
+    return entry.run(COMMAND, argv, upgrade)
 
 
-def upgrade(arguments: argparse.Namespace) -> int:
+def upgrade(given: Arguments) -> int:
     """Through the hub that runs, or alone."""
-    home = entry.home_in(arguments)
-    named = accept.check_version(arguments.version)
+    if given.dry_run:
+        return plan.plan(given)
+    home = entry.home_in(given)
+    named = accept.check_version(given.version)
     with client.connected(home) as hub:
         if hub is not None:
-            _same_source(arguments.releases, hub.serving.get("releases"))
-            body: dict[str, Any] = {"allow_downgrade": arguments.allow_downgrade}
-            if arguments.channel:
-                body["channel"] = arguments.channel
+            _same_source(given.releases, hub.serving.get("releases"))
+            body: dict[str, Any] = {"allow_downgrade": given.allow_downgrade}
+            if given.channel:
+                body["channel"] = given.channel
             if named:
                 body["version"] = named
-            return follow.through_hub(home, hub, "/api/hub/upgrade", body, arguments)
-    return alone.Alone(home, arguments).run(
+            return follow.through_hub(home, hub, "/api/hub/upgrade", body, given)
+    return alone.Alone(home, given).run(
         lambda desk: accept.accept_upgrade(
-            desk, arguments.channel, named, arguments.allow_downgrade, client.local_user()
+            desk, given.channel, named, given.allow_downgrade, client.local_user()
         )
     )
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import unittest
+from collections.abc import Iterable, Iterator
 from typing import Any
 from unittest import mock
 
 from hub_upgrade.cli import client, follow, rollback, upgrade
+from hub_upgrade.cli.live import Screen
 from hub_upgrade.domain.operation import (
     FAILED,
     REDEPLOY_REQUIRED,
@@ -64,8 +69,10 @@ class FollowTest(CliCase):
         code, out, err = self.upgrade()
         self.assertEqual((0, ""), (code, err))
         self.assertEqual(
-            ["  one", "staging: putting it beside what runs",
-             "proving: it serves, on probation", "  two", "Upgraded: 1.0.0 -> 1.1.0, and proven."],
+            ["resolving: which release is it?", "  one", "staging: putting it beside what runs",
+             "verifying: is it whole?", "preflight: trying it on a spare socket",
+             "handing-over: handing it to the launcher", "proving: it serves, on probation",
+             "  two", "Upgraded: 1.0.0 -> 1.1.0, and proven."],
             out.splitlines(),
         )
         self.assertEqual([], self.tokens())
@@ -84,12 +91,23 @@ class FollowTest(CliCase):
         for record, code, words in (
             (PROVEN, 0, "Upgraded: 1.0.0 -> 1.1.0"), (already, 0, "Nothing to do"),
             (failed, 1, "the disk is full"), (redeploy, 3, "redeploy the image"),
-            (TAKEN_BACK, 5, "it answered 500; 1.0.0 runs"),
         ):
             self.records(record)
             got, out, _err = self.upgrade()
             self.assertEqual(code, got)
             self.assertIn(words, out.splitlines()[-1])
+
+    def test_what_was_taken_back_is_told_with_what_to_do_next_and_where_its_log_is(self) -> None:
+        os.mkdir(self.home.logs)
+        with open(os.path.join(self.home.logs, "upgrade-an-id.log"), "w", encoding="utf-8"):
+            pass
+        self.records(TAKEN_BACK)
+        code, out, _err = self.upgrade()
+        self.assertEqual(5, code)
+        told = out.splitlines()[-3:]
+        self.assertEqual("Taken back: it answered 500; 1.0.0 runs.", told[0])
+        self.assertIn("hub.pyz upgrade --version 1.1.0", told[1])
+        self.assertIn(f"{self.home.logs}/upgrade-an-id.log", told[2])
 
     def test_json_is_the_record_alone(self) -> None:
         self.records(START, TAKEN_BACK)
@@ -165,6 +183,7 @@ class FollowTest(CliCase):
         self.records(back)
         code, out, _err = self.run_command(rollback.main)
         self.assertEqual((0, "Rolled back: 1.1.0 -> 1.0.0."), (code, out.splitlines()[-1]))
+        self.assertNotIn("staging", out)
 
     def test_wrong_usage_is_one_line_and_asks_no_hub(self) -> None:
         for argv in (["--channel", "beta"], ["--version"], ["--version", "1"], ["--bogus"], ["x"],
@@ -175,15 +194,31 @@ class FollowTest(CliCase):
 
 
 class TellerTest(unittest.TestCase):
+    def told(self, records: Iterable[Operation]) -> list[str]:
+        out = io.StringIO()
+        teller = follow.Teller(Screen())
+        with contextlib.redirect_stdout(out):
+            for record in records:
+                teller.tell(record)
+        return out.getvalue().splitlines()
+
     def test_a_log_whose_middle_went_goes_on_after_the_line_that_was_told_last(self) -> None:
-        said: list[str] = []
-        teller = follow.Teller(said.append)
-        operation = START
-        for start in range(0, 1500, 100):
-            lines = [f"line {number}" for number in range(start, start + 100)]
-            operation = with_lines(operation, lines)
-            teller.tell(operation)
-        self.assertEqual([f"  line {number}" for number in range(1500)], said)
+        def growing() -> Iterator[Operation]:
+            operation = START
+            for start in range(0, 1500, 100):
+                lines = [f"line {number}" for number in range(start, start + 100)]
+                operation = with_lines(operation, lines)
+                yield operation
+
+        self.assertEqual([f"  line {number}" for number in range(1500)], self.told(growing()))
+
+    def test_a_helper_that_begins_anew_is_told_of_anew(self) -> None:
+        said = self.told(
+            START._replace(phase="running", step=step)
+            for step in ("staging", "resolving", "staging")
+        )
+        steps = [line.partition(":")[0] for line in said]
+        self.assertEqual(["resolving", "staging", "resolving", "staging"], steps)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import json
 import os
 import unittest
 from typing import Any
+from unittest import mock
 
-from hub_upgrade.cli import history, plan, status
+from hub_upgrade.cli import history, plan, status, upgrade
 from hub_upgrade.domain.boot_record import BootRecord, Next, Trial
 from hub_upgrade.domain.operation import FAILED, RESTARTING, SUCCEEDED, Operation, to_wire
 from hub_upgrade.host import boot_store, files
@@ -92,6 +93,74 @@ class StatusTest(CliCase):
         boot_store.write_next(self.home, Next("an-id", "upgrade", NAME, DIGEST, False))
         self.assertEqual("decided at the next start", self.status()[1]["note"])
 
+    def test_who_asked_is_told(self) -> None:
+        self.store.claim(OPEN._replace(phase=FAILED, requested_by="laptop from 10.0.0.7"))
+        self.assertIn("asked by laptop from 10.0.0.7", self.status()[0])
+
+    def watch(self, *records: Operation) -> tuple[int, str, str]:
+        """What is told while the record becomes one after the other."""
+        waiting = list(records)
+
+        def sleep(_seconds: float) -> None:
+            record = waiting.pop(0)
+            if record.operation_id == OPEN.operation_id:
+                self.store.update(record.operation_id, lambda _before: record)
+            else:
+                self.store.claim(record)
+
+        with mock.patch("time.sleep", side_effect=sleep):
+            return self.run_command(status.main, "--watch")
+
+    def test_what_is_open_is_watched_to_its_end(self) -> None:
+        self.serve()
+        self.store.claim(OPEN)
+        end = OPEN._replace(phase=FAILED, step="verifying", error="the disk is full")
+        code, out, err = self.watch(OPEN._replace(step="verifying"), end)
+        self.assertEqual((0, ""), (code, err))
+        self.assertIn("staging: ", out)
+        self.assertEqual("The upgrade failed: the disk is full.", out.splitlines()[-1])
+
+    def test_what_another_operation_has_followed_is_found_in_the_history(self) -> None:
+        self.serve()
+        self.store.claim(OPEN)
+        end = OPEN._replace(phase=FAILED, error="the disk is full")
+        with mock.patch("hub_upgrade.cli.client.launcher_holds", return_value=True):
+            code, out, _err = self.watch(end, Operation("another"))
+        self.assertEqual((0, "The upgrade failed: the disk is full."), (code, out.splitlines()[-1]))
+
+    def test_with_nothing_open_watching_is_looking(self) -> None:
+        self.assertIn("never", self.run_command(status.main, "--watch")[1])
+
+    def test_watching_ends_when_nobody_goes_on_with_it(self) -> None:
+        self.store.claim(OPEN._replace(phase=RESTARTING, step="proving", target_release=NAME))
+        trial = Trial(NAME, DIGEST, "an-id", "upgrade", 2)
+        boot_store.write_boot(self.home, BootRecord(trial=trial))
+        self.serve()
+        with mock.patch("time.sleep", side_effect=lambda _seconds: self.lock.release()):
+            code, out, _err = self.run_command(status.main, "--watch")
+        self.assertEqual(0, code)
+        self.assertIn("decided at the next start", out.splitlines()[-1])
+
+    def test_ctrl_c_ends_the_watching_alone(self) -> None:
+        self.serve()
+        self.store.claim(OPEN)
+        with mock.patch("time.sleep", side_effect=KeyboardInterrupt):
+            code, _out, err = self.run_command(status.main, "--watch")
+        self.assertEqual((130, 1), (code, err.count("\n")))
+
+    def test_what_is_watched_for_a_program_is_told_at_its_end_alone(self) -> None:
+        self.serve()
+        self.store.claim(OPEN)
+        end = OPEN._replace(phase=FAILED, error="the disk is full")
+
+        def finish(_seconds: float) -> None:
+            self.store.update("an-id", lambda _before: end)
+
+        with mock.patch("time.sleep", side_effect=finish):
+            code, out, _err = self.run_command(status.main, "--watch", "--json")
+        told = json.loads(out)
+        self.assertEqual((0, FAILED, True), (code, told["phase"], told["hub"]["running"]))
+
     def test_no_state_of_the_files_is_a_crash(self) -> None:
         self.store.claim(OPEN._replace(phase=SUCCEEDED))
         for path in (self.home.status, self.home.serve_json, self.home.boot_json,
@@ -108,10 +177,12 @@ class HistoryTest(CliCase):
         store = StatusStore(self.home)
         for name, error in (("first", "why\nnot"), ("second", None)):
             store.claim(Operation(name, phase=FAILED, current_version="1.0.0", error=error,
-                                  target_version="1.1.0", finished_at="2026-01-01T00:00:00.000Z"))
+                                  target_version="1.1.0", finished_at="2026-01-01T00:00:00.000Z",
+                                  requested_by=f"{name} from 10.0.0.7"))
         code, out, _err = self.run_command(history.main)
         self.assertEqual((0, 2), (code, len(out.splitlines())))
-        self.assertIn("1.0.0 -> 1.1.0 failed: why not", out.splitlines()[1])
+        self.assertIn("1.0.0 -> 1.1.0 failed, asked by first from 10.0.0.7: why not",
+                      out.splitlines()[1])
         told = json.loads(self.run_command(history.main, "--json")[1])
         names = [record["operation_id"] for record in told["operations"]]
         self.assertEqual(["second", "first"], names)
@@ -154,6 +225,15 @@ class PlanTest(CliCase):
         code, out, _err = self.answer(already_current=True)
         self.assertEqual(0, code)
         self.assertIn("Nothing to do", out)
+
+    def test_a_dry_run_is_the_plan_in_the_same_words(self) -> None:
+        for changed in ({}, {"stops": [{"error": "x", "error_description": "it is below"}]},
+                        {"mode": "redeploy-required"}, {"already_current": True}):
+            said = self.answer(**changed)
+            dry = self.run_command(upgrade.main, "--dry-run", "--channel", "rc",
+                                   "--allow-downgrade")
+            self.assertEqual(said, dry)
+        self.assertFalse([path for method, path, _t, _b in self.hub.asked if method == "POST"])
 
     def test_a_hub_s_error_is_one_line(self) -> None:
         self.hub.replies["/api/hub/upgrade/plan"] = lambda: (

@@ -56,7 +56,8 @@ class WithHubTest(CommandLineCase):
         done = self.run_hub("upgrade")
         self.assertEqual(5, done.returncode, done.stdout + done.stderr)
         self.assertIn("nothing works in this home", done.stdout)
-        self.assertIn("1.0.0 runs", done.stdout.splitlines()[-1])
+        self.assertIn("1.0.0 runs.", done.stdout)
+        self.assertIn("hub.pyz upgrade --version 1.2.0", done.stdout)
         self.assertEqual("1.0.0", (hub.health() or {}).get("version"))
         hub.stop()
 
