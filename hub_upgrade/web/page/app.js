@@ -9,20 +9,22 @@ const STEPS = [
   ['handing-over', 'Hand over', 'handing it to the launcher'],
   ['proving', 'Prove', 'it serves, on probation'],
 ];
-const ENDS = ['succeeded', 'failed', 'redeploy-required'];
-const KEY = 'parachute-hub:' + new URL('.', location).pathname; // two hubs may share an origin
+const KEY = 'hub-token:' + new URL('.', location).pathname; // two hubs may share an origin
 const ANSWER_MS = 10e3;
 const PLAN_MS = 45e3;
 const SILENCE_MS = 40e3; // the hub says something at least every 15 s
 const LONG_MS = 8e3; // from here on a lost connection is worth a sentence
+const TRIAL_MS = 60e3;
 const FEW = 6;
+const ENDS = ['succeeded', 'failed', 'redeploy-required'];
+const CODE = /[#&]code=([^&]+)/;
+// What a release says nothing of that is older than the page, and was gone back to.
+const UNSAID = { scopes: ['hub:admin'], evidence: [], reason: '', channel: 'latest' };
 
-let token = '';
-let hub, plan, record, shown, first; // `shown`: the record's lines in the log; `first`: see drawHub
-let past = [];
-let live = false, ever = false, lostAt = 0, heardAt = 0, trouble = '';
-let channel = '', asking = 0, pressing = false, awaited = '', watched = '', allPast = false;
-let turn = 0; // goes up with every signing in or out: what an earlier one asked for is dropped
+let token, hub, first, plan, record, shown, past, drawn; // `shown`: the log that is on the page
+let live, ever, lostAt, trouble, pressing, awaited, watched, channel, allPast;
+let turn = 0; // goes up with every signing in or out: what was asked for before is dropped
+let asking = 0, heardAt = 0;
 let stream = new AbortController();
 let wake = () => {};
 
@@ -34,141 +36,129 @@ const open = () => record && !ENDS.includes(record.phase);
 const onTrial = () => open() && record.phase === 'restarting';
 const capital = (text) => /^[a-z]+[ ,]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
 
-function make(tag, content = '', className = '') {
+function make(tag, content, className = '') {
   const element = document.createElement(tag);
   element.append(...[content].flat());
-  if (className) element.className = className;
+  element.className = className;
   return element;
 }
 
 function list(id, lines) {
-  const texts = lines.filter(Boolean).map(capital);
-  show(id, texts.length);
-  if (texts.join('\n') !== [...$(id).children].map((item) => item.textContent).join('\n')) {
-    $(id).replaceChildren(...texts.map((text) => make('li', text)));
-  }
+  show(id, lines.length);
+  $(id).replaceChildren(...lines.map((line) => make('li', capital(line))));
 }
 
 function time(text) {
   const date = new Date(text);
   const two = (number) => String(Math.floor(number)).padStart(2, '0');
-  const east = -date.getTimezoneOffset();
-  const offset = (east < 0 ? '-' : '+') + two(Math.abs(east) / 60) + ':' + two(Math.abs(east) % 60);
+  const east = -date.getTimezoneOffset(), far = Math.abs(east);
   const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-');
   const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':');
-  const element = make('time', date > 0 ? `${day} ${clock} ${offset}` : 'at an unknown time');
+  const local = `${day} ${clock} ${east < 0 ? '-' : '+'}${two(far / 60)}:${two(far % 60)}`;
+  const element = make('time', date > 0 ? local : 'at an unknown time');
   element.dateTime = text;
   return element;
 }
 
-function size({ done, total, unit }) {
-  const one = (n) => unit === 'bytes' ? `${(n / 1e6).toFixed(n < 1e7 ? 2 : 0)} MB` : `${n} ${unit}`;
-  return total ? `${one(done)} of ${one(total)}` : one(done);
-}
-
-// --- asking the hub ------------------------------------------------------------------------------
+// --- asking the hub ---
 
 class Refusal extends Error {
   constructor(status, body) {
-    super(body?.error_description || `the hub answered ${status}`);
+    super(capital(body?.error_description || `the hub answered ${status}`));
     this.status = status;
   }
 }
 
-async function ask(path, { body, signal = AbortSignal.timeout(ANSWER_MS), bearer = token } = {}) {
-  const headers = bearer ? { authorization: `Bearer ${bearer}` } : {};
-  const method = body ? 'POST' : 'GET';
-  const sent = body && JSON.stringify(body);
-  const answer = await fetch(path, { method, headers, body: sent, signal, cache: 'no-store' });
-  if (answer.ok) return answer;
+const sentence = (error) => error.status ? error.message : 'The hub does not answer.';
+
+async function ask(path, { body, bearer = token, limit = ANSWER_MS, signal } = {}) {
+  const answer = await fetch(path, {
+    method: body ? 'POST' : 'GET',
+    headers: bearer ? { authorization: `Bearer ${bearer}` } : {},
+    body: body && JSON.stringify(body),
+    signal: signal || AbortSignal.timeout(limit),
+    cache: 'no-store',
+  });
+  if (answer.ok) return signal ? answer : answer.json();
   throw new Refusal(answer.status, await answer.json().catch(() => null));
 }
 
-const sentence = (error) => error.status ? capital(error.message) : 'The hub does not answer.';
-
-function pause(delay) {
-  return new Promise((done) => {
-    wake = done;
-    setTimeout(done, delay * (0.75 + Math.random() / 2));
-  });
-}
-
-const slower = (delay) => Math.min(delay * 2, 3000);
-
 // A release on trial may answer anything, and so "who are you?" too: that signs nobody out.
 function turnedAway(error) {
-  if (error.status !== 401 || onTrial()) return false;
-  signedOut('Your sign-in has expired, or was taken back. Please sign in again.');
+  const trial = onTrial() && (live || Date.now() - lostAt < TRIAL_MS);
+  if (error.status !== 401 || trial) return false;
+  leave('Your sign-in has expired, or was revoked. Please sign in again.');
   return true;
 }
 
 async function load(path, take, limit) {
   const mine = turn;
-  let value, failure;
+  let value;
   try {
-    value = await (await ask(path, { signal: AbortSignal.timeout(limit || ANSWER_MS) })).json();
+    value = await ask(path, { limit });
   } catch (error) {
-    failure = error;
+    if (mine !== turn || turnedAway(error)) return;
+    value = { error };
   }
-  if (mine !== turn || failure && turnedAway(failure)) return;
-  take(value, failure);
+  if (mine === turn && value) take(value);
   draw();
 }
 
-function loadHub() {
-  return load('api/hub', (value) => {
-    if (!value?.version) return;
-    hub = value;
-    channel ||= hub.channel || 'latest';
-    first ||= hub;
-  });
-}
+const loadHub = () => load('api/hub', (value) => {
+  if (!value.version) return;
+  hub = { ...UNSAID, ...value };
+  first ||= hub;
+  channel ||= hub.channel;
+});
 
-function loadPast() {
-  load('api/hub/upgrade/history', (value) => { past = value?.operations || past; });
-}
+const loadPast = () => load('api/hub/upgrade/history', (value) => {
+  past = value.operations || past;
+});
 
 function loadPlan() {
   const mine = ++asking;
   plan = null;
-  const query = channel && `?channel=${channel}`;
-  load('api/hub/upgrade/plan' + query, (value, failure) => {
-    if (mine === asking) plan = value?.current ? value : { failure: failure || {} };
-  }, PLAN_MS);
   draw();
+  load(`api/hub/upgrade/plan?channel=${channel}`, (value) => {
+    if (mine === asking) plan = value;
+  }, PLAN_MS);
 }
 
 async function refresh() {
-  loadPast();
   await loadHub();
-  if (!open()) loadPlan();
+  if (open()) return;
+  loadPast();
+  if (hub) loadPlan();
 }
 
-// --- the events ----------------------------------------------------------------------------------
+// --- the events: `fetch` reads them, since EventSource cannot say who asks ---
 
 async function follow() {
   const mine = ++turn;
-  for (let delay = 300; mine === turn; delay = slower(delay)) {
+  for (let delay = 300; mine === turn; delay = Math.min(delay * 2, 3000)) {
     stream = new AbortController();
     heardAt = Date.now();
+    trouble = '';
     try {
       const answer = await ask('api/hub/upgrade/events', { signal: stream.signal });
       if (mine !== turn) return;
-      if (ever && !live) put('said', 'Connected again.');
+      if (ever) put('said', 'Connected again.');
       live = ever = true;
       delay = 300;
       refresh();
       await read(answer.body, mine);
-      trouble = '';
     } catch (error) {
       if (mine !== turn || turnedAway(error)) return;
-      trouble = error.status ? capital(error.message) : '';
+      if (error.status) trouble = error.message;
     }
     if (mine !== turn) return;
     if (live || !lostAt) lostAt = Date.now();
     live = false;
     draw();
-    await pause(delay);
+    await new Promise((done) => {
+      wake = done;
+      setTimeout(done, delay * (0.75 + Math.random() / 2));
+    });
   }
 }
 
@@ -178,30 +168,25 @@ async function read(body, mine) {
     const { done, value } = await reader.read();
     if (done || mine !== turn) return;
     heardAt = Date.now();
-    const events = (text + value).split('\n\n');
-    text = events.pop();
-    for (const line of events.join('\n').split('\n')) {
-      if (line.startsWith('data:')) took(JSON.parse(line.slice(5)));
-    }
+    const lines = (text + value).split('\n');
+    text = lines.pop();
+    for (const line of lines) if (line.startsWith('data:')) took(JSON.parse(line.slice(5)));
   }
 }
 
 function took(value) {
   if (!value?.operation_id) return;
   const before = record;
-  record = value;
-  const same = before?.operation_id === record.operation_id;
-  const moved = !same || before.phase !== record.phase || before.step !== record.step;
-  if (open()) watched = record.operation_id;
-  if (moved && open()) put('said', doing());
-  if (moved && !open() && watched === record.operation_id) {
-    const [, title, text] = ending(record);
-    put('ended', `${title}. ${text}`);
+  const { operation_id: id } = record = value;
+  pressing = false;
+  if (before?.operation_id !== id || before.phase !== record.phase || before.step !== record.step) {
+    if (open()) put('said', doing());
+    else if (watched === id) put('ended', ending(record).slice(1).join('. '));
+    if (before || open()) refresh();
   }
-  if (record.operation_id === awaited) pressing = false;
-  if (moved && before) refresh();
+  if (open()) watched = id;
   draw();
-  if (record.operation_id === awaited) {
+  if (awaited === id) {
     awaited = '';
     $('operation-title').focus();
   }
@@ -210,56 +195,50 @@ function took(value) {
 // Sleep, a silent proxy, a hub that hangs: what says nothing for too long is asked anew. And while
 // another image takes over, its own word tells which one serves.
 setInterval(() => {
-  if (!token) return;
   if (Date.now() - heardAt > (live ? SILENCE_MS : ANSWER_MS)) stream.abort();
   if (live && onTrial()) loadHub();
-  if (!live) draw();
+  else if (!live) draw();
 }, 1000);
 
-// --- in words ------------------------------------------------------------------------------------
+// --- in words ---
 
 function doing() {
-  const step = STEPS.find(([name]) => name === record.step);
-  if (onTrial() && hub && hub.launcher_version === null) {
+  if (onTrial() && hub?.launcher_version === null) {
     return 'No launcher runs here: it is decided at the next start.';
   }
-  const what = step ? `${step[1]}: ${step[2]}` : 'Accepted: its helper starts.';
-  return record.error ? `${what} (${record.error})` : what;
+  const step = STEPS.find(([name]) => name === record.step);
+  return step ? `${step[1]}: ${step[2]}` : 'Accepted: its helper starts';
 }
 
 // How a finished operation went: tone, title, and why.
 function ending(op) {
-  const back = op.kind === 'rollback';
-  const move = `${op.current_version} → ${op.target_version || 'its target'}`;
-  if (op.phase === 'redeploy-required') return ['warn', 'A redeploy is required', op.reason];
-  if (op.phase === 'failed') {
-    const why = capital(op.error || 'No reason was recorded.');
-    if (op.rolled_back_to) return ['bad', `Taken back to ${op.rolled_back_to}`, why];
-    return ['bad', back ? 'The rollback failed' : 'The upgrade failed', why];
+  const { kind, phase, undo, error, rolled_back_to: back, target_version: target } = op;
+  const word = kind === 'rollback' ? 'Rolled back' : 'Upgraded';
+  if (phase === 'redeploy-required') return ['warn', 'A redeploy is required', op.reason];
+  if (phase !== 'succeeded') {
+    return ['bad', back ? `Taken back to ${back}` : `The ${kind} failed`,
+      capital(error || 'No reason was recorded.')];
   }
-  if (!op.undo) {
-    const now = op.target_version || op.current_version;
-    return ['good', 'Nothing to do', `${now} is what runs already. Nothing was restarted.`];
-  }
-  const proven = `${op.target_version} stayed healthy for its whole probation, and is proven.`;
-  return ['good', back ? `Rolled back: ${move}` : `Upgraded: ${move}`, proven];
+  if (!undo) return ['good', 'Nothing to do', `${target} is what runs already. Nothing was restarted.`];
+  return ['good', `${word}: ${op.current_version} → ${target}`,
+    `${target} stayed healthy for its whole probation, and is proven.`];
 }
 
-function result(op) {
-  if (op.phase === 'failed') return op.rolled_back_to ? 'taken back' : 'failed';
-  return op.phase === 'succeeded' && !op.undo ? 'nothing to do' : op.phase.replace('-', ' ');
-}
-
-// --- drawing -------------------------------------------------------------------------------------
+// --- drawing ---
 
 function draw() {
+  const away = token && !live;
+  const long = away && lostAt && (!hub || Date.now() - lostAt > LONG_MS);
   show('sign-in', !token);
   show('sign-out', token);
-  show('hub', token && hub);
-  drawLink();
-  if (token && hub) {
+  show('hub', hub);
+  say('link', away ? (ever ? 'reconnecting …' : 'connecting …') : '');
+  say('wait', long ? `${trouble || 'The hub does not answer.'} This page keeps trying.${open()
+    ? ' What it was doing is recorded: if it was stopped, that is decided at the next start.' : ''}` : '');
+  if (hub) {
     drawHub();
-    drawRecord();
+    if (record) drawRecord();
+    show('operation', record);
     drawPlan();
     drawPast();
   }
@@ -268,111 +247,80 @@ function draw() {
 
 function headline() {
   if (!token) return 'Sign in';
-  if (!live) return ever ? 'Reconnecting' : 'Connecting';
+  if (!live || !hub) return ever ? 'Reconnecting' : 'Connecting';
   if (open()) return record.kind === 'rollback' ? 'Rolling back' : 'Upgrading';
-  if (record && watched === record.operation_id) return ending(record)[1];
-  return hub ? hub.version : 'Connecting';
-}
-
-function drawLink() {
-  const away = token && !live;
-  say('link', away ? (ever ? 'reconnecting …' : 'connecting …') : '');
-  const long = away && lostAt && (!hub || Date.now() - lostAt > LONG_MS);
-  const decided = open() ? ' What it was doing is recorded: if the hub was stopped, the operation'
-    + ' is decided at the next start, and this page will say how.' : '';
-  const why = trouble || 'The hub does not answer.';
-  say('wait', long ? `${why} This page keeps trying.${decided}` : '');
+  return watched && watched === record?.operation_id ? ending(record)[1] : hub.version;
 }
 
 function drawHub() {
   const trial = onTrial() && hub.release === record.target_digest;
   if (hub.version !== $('version').textContent) {
-    $('version').classList.toggle('fresh', $('version').textContent);
+    $('version').className = $('version').textContent && 'fresh';
     put('version', hub.version);
   }
   put('badge', live ? (trial ? 'on probation' : 'running') : 'last seen');
-  $('badge').className = live ? `badge ${trial ? 'warn' : 'good'}` : 'badge';
-  list('warnings', [hub.trouble, hub.config_error, hub.in_place]);
-  const { source, install_source: installed } = hub;
-  const facts = [
-    ['Channel', hub.channel],
-    ['Source', source === installed || !installed ? source : `${source} (${installed})`],
-    ['Running since', time(hub.started_at)],
-    ['Launcher', hub.launcher_version],
-    ['Commit', hub.git_head],
-    ['Checkout', hub.bun_linked_path],
-    ['Image built', hub.container_build_time],
-  ].filter(([, value]) => value);
-  $('facts').replaceChildren(
-    ...facts.map(([name, value]) => make('div', [make('dt', name), make('dd', value)])),
-  );
-  show('mode', hub.mode);
-  put('f-mode', hub.mode === 'in-place' ? 'in place' : 'redeploy required');
-  put('f-reason', capital(hub.reason || ''));
-  list('f-evidence', hub.evidence || []);
+  $('badge').className = `badge ${live ? (trial ? 'warn' : 'good') : ''}`;
+  list('warnings', [hub.trouble, hub.config_error, hub.in_place].filter(Boolean));
+  put('f-channel', hub.channel);
+  put('f-source', hub.source);
+  put('f-launcher', hub.launcher_version || 'none');
+  $('f-since').replaceChildren(time(hub.started_at));
+  put('mode', hub.mode === 'in-place' ? 'in place' : 'redeploy required');
+  put('reason', capital(hub.reason));
+  list('evidence', hub.evidence);
   // The page's own files came with the release that ran first: another one may have newer ones.
-  const other = !open() && first.release !== hub.release;
-  show('reload', other);
-  if (other) put('reload-why', `This page came with ${first.version}; ${hub.version} runs now.`);
+  show('reload', !open() && first.release !== hub.release);
+  put('reload-why', `This page came with ${first.version}; ${hub.version} runs now.`);
 }
 
 function drawRecord() {
-  show('operation', record);
-  if (!record) return;
-  const [tone, title, text] = open()
-    ? ['', `${record.kind === 'rollback' ? 'Rolling back' : 'Upgrading'} ${record.current_version}`
-      + ` → ${record.target_version || '…'}`, doing()]
-    : ending(record);
+  const { kind, current_version: old, target_version: target, progress, log } = record;
+  const move = `${kind === 'rollback' ? 'Rolling back' : 'Upgrading'} ${old} → ${target || '…'}`;
+  const [tone, title, text] = open() ? ['', move, doing()] : ending(record);
   $('operation').className = tone;
   put('operation-title', title);
   put('operation-text', text);
-  drawSteps();
-  const { progress } = record;
-  show('progress', progress);
-  if (progress) {
-    put('progress-text', size(progress));
-    if (progress.total) $('bar').value = progress.done / progress.total;
-    else $('bar').removeAttribute('value');
-  }
-  drawLastWords();
-  drawLog();
-  const who = ['Asked for by ', record.requested_by || 'somebody', ', ', time(record.started_at)];
-  if (record.finished_at) who.push('. Ended ', time(record.finished_at), '.');
-  $('operation-who').replaceChildren(...who);
-}
 
-function drawSteps() {
-  show('steps', open());
-  const steps = STEPS.filter(([name]) => record.kind !== 'rollback' || name !== 'staging');
+  const steps = STEPS.filter(([name]) => kind !== 'rollback' || name !== 'staging');
   const now = steps.findIndex(([name]) => name === record.step);
+  show('steps', open());
   $('steps').replaceChildren(...steps.map(([, name], place) => {
-    const item = make('li', place < now ? [name, make('span', ' (done)', 'unseen')] : name);
-    if (place < now) item.className = 'done';
-    if (place === now) item.setAttribute('aria-current', 'step');
+    const done = place < now;
+    const item = make('li', [name, make('span', done ? ' (done)' : '', 'unseen')], done ? 'done' : '');
+    if (place === now) item.ariaCurrent = 'step';
     return item;
   }));
-}
 
-function drawLastWords() {
-  const log = record.log || [];
+  show('progress', progress);
+  if (progress) {
+    const size = (n) => progress.unit === 'bytes' ? `${(n / 1e6).toFixed(2)} MB` : `${n} ${progress.unit}`;
+    const { done, total } = progress;
+    put('progress-text', size(done) + (total ? ` of ${size(total)}` : ''));
+    if (total) $('bar').value = done / total;
+    else $('bar').removeAttribute('value');
+  }
+
   const from = log.findIndex((line) => /^the last lines that .* printed:$/.test(line));
-  const lines = from < 0 ? [] : log.slice(from + 1).map((line) => line.replace(/^\| /, ''));
-  show('last-words', lines.length);
-  put('last-words-title', capital(log[from] || ''));
-  put('last-lines', lines.join('\n'));
+  show('last', from >= 0);
+  put('last-title', capital(log[from] || ''));
+  put('last-lines', log.slice(from + 1).map((line) => line.replace(/^\| /, '')).join('\n'));
+  drawLog(log);
+
+  const who = ['Asked for by ', record.requested_by || 'somebody', ', ', time(record.started_at), '. '];
+  if (!open()) who.push('Ended ', time(record.finished_at), '.');
+  $('who').replaceChildren(...who);
 }
 
 // Only what is new is added: a log may be 500 lines of 2,000 characters, and of a full one the
 // middle goes, so that it goes on after the line that was shown last.
-function drawLog() {
+function drawLog(lines) {
   const box = $('log');
-  const lines = record.log || [];
-  const anew = shown?.id !== record.operation_id;
-  if (anew) {
-    box.replaceChildren();
+  if (shown?.id !== record.operation_id) {
+    box.textContent = '';
+    shown = { lines: [] };
     $('log-box').open = open();
   }
-  const before = anew ? [] : shown.lines;
+  const before = shown.lines;
   const grown = before.every((line, place) => line === lines[place]);
   const fresh = lines.slice(grown ? before.length : lines.lastIndexOf(before.at(-1)) + 1);
   shown = { id: record.operation_id, lines };
@@ -384,149 +332,116 @@ function drawLog() {
 }
 
 function drawPlan() {
-  const may = !hub.scopes || hub.scopes.includes('hub:admin');
+  const may = hub.scopes.includes('hub:admin');
   const ready = may && live && !pressing;
-  show('upgrade', !open());
-  for (const radio of document.getElementsByName('channel')) radio.checked = radio.value === channel;
-  const { target, already_current: current, failure, stops = [], note = '' } = plan || {};
-  put('plan-what', planned());
-  say('plan-note', capital(note));
-  list('stops', stops.map((stop) => stop.error_description));
+  const { current, target, already_current: same, stops = [], note, error } = plan || {};
   // What failed here before is tried again by whoever names it, and this button does.
   const again = stops.length === 1 && stops[0].error === 'rejected';
-  show('go', target && !current && !failure);
+  const how = stops.length ? '' : `It is fetched, checked and tried beside what runs; then it takes`
+    + ` over, without a request lost. If it is not healthy, ${current} comes back by itself.`;
+  show('upgrade', !open());
+  for (const radio of document.getElementsByName('channel')) radio.checked = radio.value === channel;
+  put('plan-what', !plan ? 'Looking what there is …' : error ? sentence(error)
+    : same ? `Nothing to do: ${target} runs, and is what ${plan.channel} has.`
+      : target ? `${current} → ${target}` : 'What there is to upgrade to is not known.');
+  say('plan-how', [note && `${capital(note)}.`, target && !same && how].filter(Boolean).join(' '));
+  list('stops', stops.map((stop) => stop.error_description));
+  show('go', target && !same);
   put('go', again ? `Try ${target} again` : `Upgrade to ${target}`);
+  $('go').className = again ? '' : 'main';
   $('go').disabled = !ready || stops.length && !again;
-  $('again').disabled = !plan;
-  const back = hub.mode === 'redeploy-required' ? '' : hub.previous;
-  put('back-what', back ? `${back} is kept here, to go back to.`
-    : hub.previous ? `Going back to ${hub.previous} needs a redeploy too.`
-      : 'There is no earlier release to go back to.');
-  show('back', back);
+  const inPlace = hub.mode === 'in-place', back = hub.previous;
+  put('back-what', !back ? 'There is no earlier release to go back to.'
+    : inPlace ? `${back} is kept here, to go back to.` : `Going back to ${back} needs a redeploy too.`);
+  show('back', back && inPlace);
   put('back', `Roll back to ${back}`);
   $('back').disabled = !ready;
   show('read-only', !may);
 }
 
-function planned() {
-  if (!plan) return 'Looking what there is …';
-  if (plan.failure) return plan.failure.status ? sentence(plan.failure) : 'The hub did not answer.';
-  const { current, target } = plan;
-  if (plan.already_current) return `Nothing to do: ${target} is what ${plan.channel} has, and it runs.`;
-  if (!target) return 'What there is to upgrade to is not known.';
-  const move = `${current} → ${target}. `;
-  if (plan.stops?.length) return `${move}This is what stops it:`;
-  return `${move}It is fetched, checked and tried beside what runs; then it takes over, without a`
-    + ` request lost. If it is not healthy, ${current} comes back by itself.`;
-}
-
-let drawn = '';
 function drawPast() {
-  const key = past.length + allPast + (past[0]?.operation_id || '') + past[0]?.phase;
+  const key = [past.length, past[0]?.operation_id, allPast].join();
   if (key === drawn) return;
   drawn = key;
   show('past', past.length);
   show('more', past.length > FEW && !allPast);
   put('more', `Show all ${past.length}`);
-  $('history').replaceChildren(...past.slice(0, allPast ? undefined : FEW).map((op) => {
-    const [tone, , why] = ending(op);
-    const target = op.target_version ? ` → ${op.target_version}` : '';
+  $('history').replaceChildren(...past.slice(0, allPast ? 100 : FEW).map((op) => {
+    const [tone, title, why] = ending(op);
     const kind = op.kind === 'rollback' ? 'Rollback' : 'Upgrade';
-    const what = make('strong', `${kind} ${op.current_version}${target}`);
-    const head = make('div', [what, make('span', result(op), tone)], 'what');
+    const what = make('strong', `${kind} ${op.current_version} → ${op.target_version || '?'}`);
+    const result = /: /.test(title) ? 'succeeded' : title[0].toLowerCase() + title.slice(1);
     const who = ` · asked for by ${op.requested_by || 'somebody'}`;
-    const foot = make('div', [time(op.finished_at || op.started_at), who], 'dim');
-    return make('li', tone === 'good' ? [head, foot] : [head, make('div', why), foot]);
+    return make('li', [
+      make('div', [what, make('span', result, tone)], 'row apart'),
+      tone === 'good' ? '' : make('div', why),
+      make('div', [time(op.finished_at), who], 'dim'),
+    ]);
   }));
 }
 
-// --- pressing ------------------------------------------------------------------------------------
+// --- pressing ---
 
-async function press(path, body) {
+async function press(button, path, body) {
   const mine = turn;
   pressing = true;
   say('refused', '');
   draw();
   try {
-    awaited = (await (await ask(path, { body })).json()).operation_id;
+    awaited = (await ask(path, { body })).operation_id;
     if (record?.operation_id === awaited) took(record);
   } catch (error) {
-    pressing = false;
     if (mine !== turn || turnedAway(error)) return;
-    const lost = 'The hub did not answer. If it took the request, this page will show it.';
-    say('refused', error.status ? sentence(error) : lost);
-    if (error.status) refresh();
+    pressing = false;
+    say('refused', error.status ? error.message
+      : 'The hub did not answer. If it took the request, this page will show it.');
+    await refresh();
+    button.focus();
   }
-  draw();
 }
 
 // What the button names is what is asked for, whatever was published since.
-$('go').onclick = () => press('api/hub/upgrade', { channel: plan.channel, version: plan.target });
-$('back').onclick = () => press('api/hub/rollback', {});
+$('go').onclick = (event) =>
+  press(event.target, 'api/hub/upgrade', { channel: plan.channel, version: plan.target });
+$('back').onclick = (event) => press(event.target, 'api/hub/rollback', {});
 $('again').onclick = loadPlan;
-$('more').onclick = () => { allPast = true; draw(); };
+$('more').onclick = () => { allPast = true; draw(); $('past-title').focus(); };
 $('reload-now').onclick = () => location.reload();
 $('channels').onchange = (event) => { channel = event.target.value; loadPlan(); };
 
-// --- signing in and out --------------------------------------------------------------------------
+// --- signing in and out ---
 
-function keep(value) {
-  token = value;
-  try {
-    if (value) localStorage.setItem(KEY, value);
-    else localStorage.removeItem(KEY);
-  } catch { /* a browser that keeps nothing: signed in until the page is left */ }
-}
-
-function signedOut(why) {
+function begin(value) {
   turn += 1;
   stream.abort();
-  keep('');
-  hub = plan = record = shown = first = null;
-  past = [];
-  live = ever = pressing = false;
+  hub = first = plan = record = shown = null;
+  live = ever = pressing = allPast = false;
   lostAt = 0;
-  channel = awaited = watched = drawn = trouble = '';
+  past = [];
+  trouble = awaited = watched = channel = drawn = '';
   for (const id of ['said', 'ended', 'version']) put(id, '');
-  say('refused', '');
+  for (const id of ['refused', 'sign-in-why']) say(id, '');
+  token = value;
+  try {
+    if (token) localStorage.setItem(KEY, token);
+    else localStorage.removeItem(KEY);
+  } catch { /* a browser that keeps nothing: signed in until the page is left */ }
+  draw();
+  if (token) follow();
+}
+
+function leave(why) {
+  begin('');
   say('sign-in-why', why);
-  draw();
-  $(why ? 'sign-in-title' : 'secret').focus();
+  $('secret').focus();
 }
 
-function signedIn(value) {
-  signedOut('');
-  keep(value);
-  draw();
-  follow();
-}
-
-const redeem = async (code) => (await (await ask('api/session', { body: { code }, bearer: '' })).json()).token;
-
-async function redeemed(code) {
-  for (let delay = 300; ; delay = slower(delay)) {
-    try {
-      return signedIn(await redeem(code));
-    } catch (error) {
-      if (error.status && error.status !== 503) return token ? follow() : signedOut(sentence(error));
-      say('wait', `${sentence(error)} This page keeps trying.`);
-    }
-    await pause(delay);
-  }
-}
-
-// The code leaves the address bar before anything else happens.
-function start() {
-  const code = new URLSearchParams(location.hash.slice(1)).get('code');
-  if (location.hash) history.replaceState(null, '', location.pathname + location.search);
-  if (code) redeemed(code);
-  else if (token) follow();
-  else draw();
-}
+const redeem = async (code) => (await ask('api/session', { body: { code }, bearer: '' })).token;
 
 async function enter(secret) {
-  const code = /[#&]code=([^&\s]+)/.exec(secret)?.[1];
+  const code = CODE.exec(secret)?.[1];
   if (code) return redeem(code);
+  if (!/^[!-~]+$/.test(secret)) throw new Refusal(400, { error_description: 'That is neither a link, nor a code, nor a token.' });
   try {
     await ask('api/hub', { bearer: secret });
     return secret;
@@ -536,26 +451,39 @@ async function enter(secret) {
   }
 }
 
-$('sign-in-form').onsubmit = async (event) => {
+$('form').onsubmit = async (event) => {
   event.preventDefault();
-  const secret = $('secret').value.trim();
-  say('sign-in-why', '');
   try {
-    if (!/^[\x21-\x7e]+$/.test(secret)) throw new Refusal(400, { error_description: 'That is neither a link, nor a code, nor a token.' });
-    signedIn(await enter(secret));
+    begin(await enter($('secret').value.trim()));
     $('secret').value = '';
+    await loadHub();
     $('version-title').focus();
   } catch (error) {
-    say('sign-in-why', sentence(error));
-    $('secret').focus();
+    leave(sentence(error));
   }
 };
-$('sign-out').onclick = () => signedOut('');
-addEventListener('hashchange', () => { if (location.hash.includes('code=')) start(); });
+$('sign-out').onclick = () => leave('');
+
+// The code leaves the address bar before anything else happens. One that is of no use signs
+// nobody out.
+async function arrive() {
+  const { hash } = location;
+  if (hash) history.replaceState(null, '', location.pathname + location.search);
+  let why = '';
+  try {
+    if (CODE.test(hash)) token = await enter(hash);
+  } catch (error) {
+    why = sentence(error);
+    if (!error.status) $('secret').value = hash; // it may still be good: at a press it is tried again
+  }
+  if (token || !why) begin(token);
+  else leave(why);
+}
+
+addEventListener('hashchange', () => { if (location.hash) arrive(); });
 addEventListener('online', () => wake());
 document.addEventListener('visibilitychange', () => wake());
-
 try {
-  token = localStorage.getItem(KEY) || '';
+  token = localStorage.getItem(KEY);
 } catch { /* as above */ }
-start();
+arrive();
