@@ -3,7 +3,7 @@
 Version 1 is a JSON object `{"format": 1, "connections": [...], "children": [pid, ...]}` in a
 memory file, or in an unlinked one where there are none, read from its start. Descriptors keep
 their numbers across `execve`. Fields may be added; what an entry of `connections` holds is told in
-`web.connections`.
+`web.record`.
 """
 
 from __future__ import annotations

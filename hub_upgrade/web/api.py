@@ -24,6 +24,7 @@ from hub_upgrade.web.messages import (
     Later,
     Request,
     Response,
+    Stream,
     error_response,
     json_response,
 )
@@ -32,6 +33,8 @@ from hub_upgrade.web.routes import Route
 from hub_upgrade.web.session import post_session
 
 SERVICE = "parachute-hub"
+UPGRADE_FEED = "upgrade"
+"""The feed of the operation's record, given to `Connections` under this name."""
 PLAN_TIMEOUT_S = 30.0
 ACCEPTED_FIELDS = ("operation_id", "target_version", "channel", "mode", "source", "reason")
 DESCRIBE_TIMEOUT_S = 10.0
@@ -171,6 +174,11 @@ def get_status(_request: Request, app: App) -> Answer:
     return Response(200, wire)
 
 
+def get_events(_request: Request, _app: App) -> Answer:
+    """The same record now, and again whenever it changes."""
+    return Stream(UPGRADE_FEED)
+
+
 def get_history(_request: Request, app: App) -> Answer:
     """The operations that ended, newest first."""
     return json_response(200, {"operations": app.status_store.history()})
@@ -247,6 +255,7 @@ ROUTES = (
     Route("GET", "/api/hub", READ, get_hub),
     Route("POST", "/api/hub/upgrade", ADMIN, post_upgrade),
     Route("GET", "/api/hub/upgrade/status", READ, get_status),
+    Route("GET", "/api/hub/upgrade/events", READ, get_events),
     Route("GET", "/api/hub/upgrade/plan", READ, get_plan),
     Route("GET", "/api/hub/upgrade/history", READ, get_history),
     Route("POST", "/api/hub/rollback", ADMIN, post_rollback),

@@ -10,17 +10,30 @@ from hub_upgrade.errors import RefusedError
 from hub_upgrade.host.children import ChildResult, OneShot
 from hub_upgrade.host.loop import HANGUP, READ, WRITE, Loop
 from hub_upgrade.shapes import Protocol
+from hub_upgrade.web.crowd import Turns
 from hub_upgrade.web.limits import OVERLOADED, TIMED_OUT, Limits
-from hub_upgrade.web.messages import Answer, Later, Request, Response, error_response
+from hub_upgrade.web.messages import Answer, Later, Request, Response, Stream, error_response
+from hub_upgrade.web.pipe import (
+    CLOSED,
+    LINGERING,
+    QUEUED,
+    READ_SIZE,
+    READING,
+    STREAMING,
+    WAITING,
+    WRITING,
+    Pipe,
+)
 from hub_upgrade.web.server import CONTINUE, Handler, Parsed, head_end
+from hub_upgrade.web.streams import Listener, Streams
 
-READ_SIZE = 8192
 MAX_REMEMBERED_HEAD = 2048
 """A keep-alive client sends the same head again and again: one of up to this size is kept."""
-MAX_DISCARDED = 1024 * 1024
-"""What a refused client may still send before it is cut off; see `Connection.linger`."""
-
-READING, WRITING, WAITING, LINGERING, CLOSED = range(5)
+MAX_REMEMBERED_FIELDS = 32
+"""The same, in lines: what is kept of a line takes more memory than the line."""
+HALF_A_BLANK_LINE = b"\r"
+SHARED_FROM = 16 * 1024
+"""A body of this size is sent from where it lies: many clients may be slow to take the same."""
 
 
 class Owner(Protocol):
@@ -30,6 +43,8 @@ class Owner(Protocol):
     handler: Handler
     respond: Callable[[Request], Answer]
     closing: bool
+    turns: Turns
+    streams: Streams
 
     def run_child(self, later: Later, done: Callable[[ChildResult], None]) -> OneShot | None:
         """Start the child of an answer; None when there are too many already."""
@@ -38,51 +53,42 @@ class Owner(Protocol):
         """The connection is closed; called exactly once."""
 
 
-class Connection:
+class Connection(Pipe):
     """Moves its bytes; one answer at a time is unsent, and meanwhile nothing more is read."""
 
     __slots__ = (
         "_child",
-        "_events",
         "_looked_at",
         "_owner",
         "_parsed",
         "_remembered",
         "_remembered_head",
-        "_socket",
+        "_rest",
         "answered",
         "close_after",
         "continued",
-        "discarded",
-        "fd",
         "input",
-        "output",
         "peer",
-        "since",
-        "state",
+        "stream",
         "unread",
     )
 
     def __init__(self, owner: Owner, sock: socket.socket, peer: str) -> None:
+        super().__init__(owner.loop, sock)
         self._owner = owner
-        self._socket = sock
         self._child: OneShot | None = None
-        self._events = READ
         self._looked_at = 0
         self._parsed: Parsed | None = None
         self._remembered_head = b""
         self._remembered: tuple[Parsed, Request] | None = None
-        self.fd = sock.fileno()
+        self._rest = b""
         self.peer = peer
         self.input = b""
-        self.output = b""
-        self.state = READING
+        self.stream: Listener | None = None
         self.close_after = False
         self.unread = False
         self.continued = False
         self.answered = 0
-        self.discarded = 0
-        self.since = monotonic()
 
     # --- bytes in -------------------------------------------------------------------------------
 
@@ -92,7 +98,7 @@ class Connection:
             self._ready_otherwise(events)
             return
         try:
-            piece = self._socket.recv(READ_SIZE)
+            piece = self.sock.recv(READ_SIZE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -100,45 +106,49 @@ class Connection:
             return
         if not piece:
             self.drop()
-        elif self.input:
+        elif self.input and self.input != HALF_A_BLANK_LINE:
             self.input += piece
             self.advance()
         else:
-            self.input = piece
+            self.input += piece
             self.advance()
-            if self.input and self.state == READING and self._parsed is None:
+            if self.input and self.state == READING and self._parsed is None and not self.idle():
                 self.since = monotonic()  # the first bytes of a request that is not whole
 
     def _ready_otherwise(self, events: int) -> None:
         if self.state == WRITING:
             self._flush()
         elif self.state == LINGERING:
-            self._discard()
+            self.discard()
         elif self.state == WAITING:
-            self._look_whether_gone(events)
-
-    def _look_whether_gone(self, events: int) -> None:
-        """While a child works for it: a client that went away ends the child; more input waits."""
-        try:
-            gone = bool(events & HANGUP) or not self._socket.recv(1, socket.MSG_PEEK)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            gone = True
-        if gone:
+            self.look_whether_gone(events)
+        elif self.stream is not None:
+            self.stream.ready(events)
+        elif events & HANGUP:
             self.drop()
-        else:
-            self._want(0)
+        else:  # queued: what came waits in the kernel, or memory would have no end
+            self.want(0)
 
     def advance(self) -> None:
-        """Answer every request that is whole, until one has to wait or an answer is not taken."""
-        while self.input and self.state == READING:
-            if self.input == self._remembered_head and self._remembered is not None:
-                self.input = b""
-                self._parsed, request = self._remembered
-                self._respond(request)
-            elif not self._next():
-                return
+        """Answer the next request, if it has all come; those behind it wait for their turn."""
+        data = self.input
+        if self._remembered is not None and data.startswith(self._remembered_head):
+            self.input = data[len(self._remembered_head) :]
+            self._parsed, request = self._remembered
+            self._respond(request)
+        elif not data or not self._next():
+            return
+        if self.input and self.state == READING:
+            self.state = QUEUED
+            self._owner.turns.add(self)
+
+    def go_on(self) -> None:
+        """Its turn has come."""
+        if self.state == QUEUED:
+            self.state = READING
+            self.advance()
+            if self.state == READING:
+                self.want(READ)
 
     def _next(self) -> bool:
         """Take one request off the input and answer it; False when it has not all come."""
@@ -154,7 +164,8 @@ class Connection:
         self.input = data[whole:]
         body = data[parsed.size : whole]
         request = Request(parsed.method, parsed.path, parsed.query, parsed.fields, body, self.peer)
-        if whole <= MAX_REMEMBERED_HEAD and not body:
+        small = whole <= MAX_REMEMBERED_HEAD and len(parsed.fields) <= MAX_REMEMBERED_FIELDS
+        if small and not body:
             self._remembered_head = data[:whole]
             self._remembered = (parsed, request)
         self._respond(request)
@@ -186,18 +197,42 @@ class Connection:
 
     def _respond(self, request: Request) -> None:
         answer = self._owner.respond(request)
-        if isinstance(answer, Later):
-            self._wait(answer)
-        else:
+        if isinstance(answer, Response):
             self.reply(answer)
+        elif isinstance(answer, Stream):
+            self._listen(answer.name, request.method == "HEAD")
+        else:
+            self._wait(answer)
+
+    def _listen(self, name: str, head_only: bool) -> None:
+        """Become a stream: nothing more is read as a request, and only the end ends the answer."""
+        owner = self._owner
+        head = owner.handler.stream_head()
+        listener = None
+        if not (head_only or owner.closing):
+            listener = owner.streams.admit(self, name)
+            if listener is None:
+                self.reply(OVERLOADED)
+                return
+        self._parsed = None
+        self.answered += 1
+        if listener is None:
+            self.close_after = True
+            self._send(head)
+            return
+        self.input = b""
+        self.state = STREAMING
+        self.stream = listener
+        listener.begin(head)
 
     def _wait(self, later: Later) -> None:
         def done(result: ChildResult) -> None:
             self._child = None
             self.state = READING
-            self._want(READ)
+            self.want(READ)
             self.reply(later.finish(result))
-            self.advance()
+            if self.state == READING:
+                self.advance()
 
         try:
             child = self._owner.run_child(later, done)
@@ -233,6 +268,9 @@ class Connection:
         self.close_after = not keep
         self.continued = False
         self.answered += 1
+        if len(response.body) >= SHARED_FROM and not head_only:
+            self._rest = response.body
+            head_only = True
         self._send(self._owner.handler.render(response, keep, head_only, old))
 
     def refuse(self, response: Response) -> None:
@@ -244,28 +282,26 @@ class Connection:
 
     # --- bytes out ------------------------------------------------------------------------------
 
-    def _send(self, data: bytes) -> None:
-        try:
-            sent = self._socket.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError:
-            self.drop()
-            return
-        self.since = monotonic()
-        if sent < len(data):
-            self.output = data[sent:]
-            self.state = WRITING
-            self._want(WRITE)
+    def _send(self, data: bytes | memoryview) -> None:
+        if not self.put(data):
+            if self.state != CLOSED:
+                self.state = WRITING
+                self.want(WRITE)
+        elif self._rest:
+            rest, self._rest = self._rest, b""
+            self._send(rest)
         elif self.close_after:
             self._close_or_linger()
 
+    def unsent(self) -> bytes:
+        """All that is still to be sent of an answer."""
+        return b"".join((self.output, self._rest))
+
     def _flush(self) -> None:
-        data, self.output = self.output, b""
         self.state = READING
-        self._send(data)
+        self._send(self.output)
         if self.state == READING:
-            self._want(READ)
+            self.want(READ)
             self.advance()
 
     def _close_or_linger(self) -> None:
@@ -280,56 +316,38 @@ class Connection:
         self.input = b""
         self.state = LINGERING
         try:
-            self._socket.shutdown(socket.SHUT_WR)
+            self.sock.shutdown(socket.SHUT_WR)
         except OSError:
             self.drop()
             return
-        self._want(READ)
-
-    def _discard(self) -> None:
-        try:
-            piece = self._socket.recv(READ_SIZE)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            piece = b""
-        self.discarded += len(piece)
-        if not piece or self.discarded > MAX_DISCARDED:
-            self.drop()
+        self.want(READ)
 
     def drop(self) -> None:
         """Close it; whatever was in work for it ends."""
         if self.state == CLOSED:
             return
         self.state = CLOSED
+        self.close()
         if self._child is not None:
             self._child.cancel()
             self._child = None
-        self.input = self.output = b""
-        self._owner.loop.unwatch(self.fd)
-        self._socket.close()
+        if self.stream is not None:
+            self.stream.leave()
+            self.stream = None
+        self.input = self._rest = b""
         self._owner.gone(self)
 
     # --- watching and time ----------------------------------------------------------------------
 
-    def watch(self) -> None:
-        """Begin to hear from the loop."""
-        self._owner.loop.watch(self.fd, self._events, self.ready)
-
-    def _want(self, events: int) -> None:
-        if events != self._events and self.state != CLOSED:
-            self._events = events
-            self._owner.loop.modify(self.fd, events)
-
     def idle(self) -> bool:
-        """Whether nothing of a request has come."""
-        return self.state == READING and not self.input
+        """Whether nothing of a request has come; half a blank line is none of it."""
+        return self.state == READING and (not self.input or self.input == HALF_A_BLANK_LINE)
 
     def sweep(self, now: float, limits: Limits) -> None:
         """Close it if it has been in its present state for too long."""
         age = now - self.since
         if self.state == READING:
-            if not self.input:
+            if self.idle():
                 if age > limits.idle_s:
                     self.drop()
             elif age > (limits.request_s if self._parsed is None else limits.body_s):
@@ -339,16 +357,10 @@ class Connection:
         ):
             self.drop()
 
-    # --- the handoff ----------------------------------------------------------------------------
-
-    def set_inheritable(self, inheritable: bool) -> None:
-        """Whether the descriptor survives an exec."""
-        self._socket.set_inheritable(inheritable)
-
     def resume(self, state: int, age: float) -> None:
         """Go on in a new image, as the record says."""
         self.state = state
-        self._events = WRITE if state == WRITING else READ
-        self.watch()
-        self.advance()
+        self.watch((READ if state == STREAMING else 0) | WRITE if self.output else READ)
+        if state == READING:
+            self.advance()
         self.since = monotonic() - age

@@ -19,12 +19,16 @@ class Limits(NamedTuple):
 
     connections: int = 512
     turned_away: int = 64
+    streams: int = 64
     children: int = 8
     request_s: float = 15.0
     body_s: float = 30.0
     idle_s: float = 75.0
     write_s: float = 30.0
     linger_s: float = 2.0
+    grace_s: float = 1.0
+    comment_s: float = 15.0
+    feed_s: float = 0.1
     sweep_s: float = 1.0
 
 

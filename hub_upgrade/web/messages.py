@@ -13,7 +13,7 @@ MAX_ECHO = 100
 """Nothing that a client sent is repeated to it, or in a log, beyond this many characters."""
 
 __all__ = [
-    "Answer", "ChildResult", "Headers", "Later", "Principal", "Request", "Response",
+    "Answer", "ChildResult", "Headers", "Later", "Principal", "Request", "Response", "Stream",
     "error_response", "json_response", "shortened",
 ]  # fmt: skip
 
@@ -52,7 +52,14 @@ class Later(NamedTuple):
     finish: Callable[[ChildResult], Response]
 
 
-Answer = Union[Response, Later]
+class Stream(NamedTuple):
+    """An answer that goes on: the present object of a feed, then one event for each change of it
+    (server-sent events). `Connections` knows the feeds by name."""
+
+    name: str
+
+
+Answer = Union[Response, Later, Stream]
 
 
 def json_response(status: int, value: Any, headers: Headers = ()) -> Response:

@@ -19,6 +19,10 @@ LONGEST_NUMBER = 18
 """Digits of a `content-length` that are looked at: no number of bytes is longer."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+STREAM_HEADERS = (
+    b"content-type: text/event-stream\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
+    b"connection: close\r\n"
+)
 
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _TOKEN_TEXT = _TOKEN.decode("ascii")
@@ -158,10 +162,8 @@ class Handler(BaseHTTPRequestHandler):
     def render(self, response: Response, keep: bool, head_only: bool, old: bool) -> bytes:
         """The bytes of an answer; `old` is for a client of HTTP/1.0, which must be told to stay."""
         status, body, headers = response
-        now = int(time())
-        if now != self._second:
-            self._second = now
-            self._prefixes.clear()
+        if int(time()) != self._second:
+            self._look_at_the_clock()
         if headers or old or not keep:
             prefix = self._prefix(status, _own_headers(headers, keep, old))
         else:  # what most answers are: all of it but the length stays the same for a second
@@ -170,20 +172,32 @@ class Handler(BaseHTTPRequestHandler):
             return b"%b%d\r\n\r\n" % (prefix, len(body))
         return b"%b%d\r\n\r\n%b" % (prefix, len(body), body)
 
+    def stream_head(self) -> bytes:
+        """The head of an answer of events, which only the end of its connection ends."""
+        self._look_at_the_clock()
+        return self._top(200, STREAM_HEADERS) + b"\r\n"
+
+    def _look_at_the_clock(self) -> None:
+        self._second = int(time())
+        self._prefixes.clear()
+
     def _remember_prefix(self, status: int) -> bytes:
         prefix = self._prefixes[status] = self._prefix(status, b"")
         return prefix
 
     def _prefix(self, status: int, extra: bytes) -> bytes:
         """Status line and headers, up to the number of bytes that follow."""
-        phrase = self.responses.get(status, ("", ""))[0]
-        date = self.date_time_string(self._second)
         if b"content-type:" not in extra:
             extra += b"content-type: application/json\r\n"
         if b"cache-control:" not in extra:
             extra += b"cache-control: no-store\r\n"
+        return self._top(status, extra) + b"content-length: "
+
+    def _top(self, status: int, headers: bytes) -> bytes:
+        phrase = self.responses.get(status, ("", ""))[0]
+        date = self.date_time_string(self._second)
         first = f"HTTP/1.1 {status} {phrase}\r\nserver: {self.version_string()}\r\ndate: {date}\r\n"
-        return b"%b%bcontent-length: " % (first.encode("latin-1"), extra)
+        return first.encode("latin-1") + headers
 
 
 def read_fields(lines: list[str]) -> dict[str, str]:

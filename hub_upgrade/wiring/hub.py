@@ -26,7 +26,7 @@ from hub_upgrade.upgrade import recovery
 from hub_upgrade.upgrade.accept import Desk, Patience, helper_starter
 from hub_upgrade.upgrade.ports import Store
 from hub_upgrade.version import VERSION
-from hub_upgrade.web.api import ROUTES, App
+from hub_upgrade.web.api import ROUTES, UPGRADE_FEED, App
 from hub_upgrade.web.auth import bearer
 from hub_upgrade.web.connections import Connections
 from hub_upgrade.web.hosts import Hosts, names
@@ -152,7 +152,10 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     hosts = Hosts(names(settings.allowed_hosts, os.environ))
     table = Table(ROUTES, bearer(tokens), hosts)
     connections = Connections(
-        loop, inherited.listener, lambda request: dispatch(table, request, app)
+        loop,
+        inherited.listener,
+        lambda request: dispatch(table, request, app),
+        feeds={UPGRADE_FEED: store.wire},
     )
     hub = Hub(loop, settings, inherited, connections, operations, digest)
     if inherited.handoff_fd < 0:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import unittest
-from typing import Callable
+from typing import Any, Callable
 
 from hub_upgrade.host.loop import Loop
-from hub_upgrade.web.connections import Connections
+from hub_upgrade.web.connections import NO_FEEDS, Connections
 from hub_upgrade.web.limits import LIMITS, Limits
 from hub_upgrade.web.messages import Answer, Request, Response
+from hub_upgrade.web.streams import Feeds
 
 TICK_S = 0.002
 PATIENCE_S = 10.0
@@ -96,10 +98,11 @@ class World:
         respond: Callable[[Request], Answer] = echo,
         limits: Limits = LIMITS,
         listener: socket.socket | None = None,
+        feeds: Feeds = NO_FEEDS,
     ) -> None:
         self.loop = Loop()
         self.listener = listener or socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.connections = Connections(self.loop, self.listener, respond, limits)
+        self.connections = Connections(self.loop, self.listener, respond, limits, feeds)
         self.clients: list[Client] = []
 
     def client(self) -> Client:
@@ -138,11 +141,49 @@ class WebTest(unittest.TestCase):
         respond: Callable[[Request], Answer] = echo,
         limits: Limits = LIMITS,
         listener: socket.socket | None = None,
+        feeds: Feeds = NO_FEEDS,
     ) -> World:
-        world = World(respond, limits, listener)
+        world = World(respond, limits, listener, feeds)
         world.connections.start()
         self.addCleanup(world.close)
         return world
+
+    def cross(
+        self,
+        old: World,
+        respond: Callable[[Request], Answer] = echo,
+        change: Callable[[dict[str, Any]], None] = lambda _entry: None,
+        limits: Limits = LIMITS,
+        turns: int = 3,
+        feeds: Feeds = NO_FEEDS,
+    ) -> World:
+        """Freeze, take the record through JSON, and go on in a new world with the same clients.
+
+        The descriptors are duplicates, as if `execve` had kept them while the old image's objects
+        were no more.
+        """
+        old.turn(turns)
+        record = json.loads(json.dumps(old.connections.freeze()))
+        for entry in record:
+            self.assertTrue(os.get_inheritable(entry["fd"]))
+            entry["fd"] = os.dup(entry["fd"])
+            change(entry)
+        old.connections.stop_accepting()
+        for connection in [*old.connections._open.values(), *old.connections._away.values()]:
+            old.loop.unwatch(connection.fd)
+            connection.sock.close()
+            if connection.stream is not None:
+                connection.stream.leave()
+        old.connections._open.clear()
+        listener = socket.socket(fileno=os.dup(old.listener.fileno()))
+        new = World(respond, limits, listener, feeds)
+        self.addCleanup(new.close)
+        new.connections.thaw(record)
+        new.connections.start()
+        for client in old.clients:
+            client.world = new
+        new.clients, old.clients = old.clients, []
+        return new
 
 
 def descriptors() -> int:

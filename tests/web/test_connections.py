@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from hub_upgrade.web.limits import Limits
 from hub_upgrade.web.messages import Later, Request, Response, json_response
-from tests.web.harness import WebTest, World, descriptors, echo
+from tests.web.harness import WebTest, World, echo
 
 POST = b"POST /p HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
 QUICK = Limits(request_s=0.05, body_s=0.05, idle_s=0.05, write_s=0.05, linger_s=0.05, sweep_s=0.01)
@@ -122,28 +122,6 @@ class RequestsTest(WebTest):
 
 
 class BoundsTest(WebTest):
-    def test_beyond_the_limit_503_and_closed_and_served_again_when_one_leaves(self) -> None:
-        world = self.world(limits=Limits(connections=2))
-        here = [world.client().get() for _ in range(2)]
-        self.assertEqual([client.answer()[0] for client in here], [200, 200])
-        late = world.client().get()
-        status, headers, body = late.answer()
-        self.assertEqual((status, headers["connection"]), (503, "close"))
-        self.assertIn(b'"overloaded"', body)
-        self.assertTrue(late.is_closed())
-        self.assertEqual(here[0].get().answer()[0], 200)
-        here[0].sock.close()
-        world.until(lambda: world.connections.count() == 1)
-        self.assertEqual(world.client().get().answer()[0], 200)
-
-    def test_those_turned_away_are_bounded_too(self) -> None:
-        world = self.world(limits=Limits(connections=1, turned_away=2))
-        world.client().get().answer()
-        before = descriptors()
-        crowd = [world.client() for _ in range(10)]
-        world.until(lambda: sum(client.hears_the_end() for client in crowd) == 10)
-        self.assertLessEqual(descriptors() - before, 10 + 2)
-
     def test_a_slow_request_is_timed_out_with_408(self) -> None:
         world = self.world(limits=QUICK)
         for part in (b"GET / HT", POST + b"hel"):

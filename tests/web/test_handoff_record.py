@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import socket
 import unittest
-from typing import Any, Callable
+from typing import Any
 
-from hub_upgrade.web.connection import LINGERING
-from hub_upgrade.web.limits import LIMITS, Limits
-from hub_upgrade.web.messages import Answer, Request
-from tests.web.harness import Client, WebTest, World, echo
+from hub_upgrade.web.limits import Limits
+from hub_upgrade.web.pipe import LINGERING
+from tests.web.harness import Client, WebTest, World
 from tests.web.test_connections import BIG, POST, big
 
 
 class HandoffTest(WebTest):
-    def cross(
-        self,
-        old: World,
-        respond: Callable[[Request], Answer] = echo,
-        change: Callable[[dict[str, Any]], None] = lambda _entry: None,
-        limits: Limits = LIMITS,
-        turns: int = 3,
-    ) -> World:
-        """Freeze, take the record through JSON, and go on in a new world with the same clients.
-
-        The descriptors are duplicates, as if `execve` had kept them while the old image's objects
-        were no more.
-        """
-        old.turn(turns)
-        record = json.loads(json.dumps(old.connections.freeze()))
-        for entry in record:
-            self.assertTrue(os.get_inheritable(entry["fd"]))
-            entry["fd"] = os.dup(entry["fd"])
-            change(entry)
-        old.connections.stop_accepting()
-        for connection in [*old.connections._open.values(), *old.connections._away]:
-            old.loop.unwatch(connection.fd)
-            connection._socket.close()
-        old.connections._open.clear()
-        new = World(respond, limits, socket.socket(fileno=os.dup(old.listener.fileno())))
-        self.addCleanup(new.close)
-        new.connections.thaw(record)
-        new.connections.start()
-        for client in old.clients:
-            client.world = new
-        return new
-
     @staticmethod
     def arrived(world: World, number: int) -> None:
         world.until(lambda: world.connections.count() == number)
@@ -145,9 +111,7 @@ class HandoffTest(WebTest):
                 client.send(POST + b"he")
         self.arrived(world, 100)
         for _ in range(3):
-            world, old = self.cross(world), world
-            world.clients.extend(old.clients)
-            old.clients.clear()
+            world = self.cross(world)
         for number, client in enumerate(clients):
             client.send(b"llo") if number % 2 else client.get("/idle")
         bodies = {client.answer()[2] for client in clients}
