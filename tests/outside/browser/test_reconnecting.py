@@ -1,0 +1,122 @@
+"""The connection is lost, in every way that an upgrade or a fault can lose it: the page says so,
+keeps trying, and shows what is true as soon as it can be asked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import unittest
+
+from tests.e2e.harness import Hub, wait_for
+from tests.outside.browser.scene import CUT, NEXT, PageCase
+
+WATCH = """
+const link = document.getElementById('link');
+window.seen = [];
+new MutationObserver(() => window.seen.push(link.hidden ? '' : link.innerText))
+  .observe(link, {attributes: true, childList: true, characterData: true, subtree: true});
+"""
+WENT_AWAY = "return (window.seen || []).some((words) => words.includes('reconnecting'))"
+
+
+class ReconnectingTest(PageCase):
+    def watched(self, hub: Hub) -> None:
+        self.enter(hub)
+        self.browser.run(WATCH)
+
+    def lost(self) -> None:
+        self.browser.until(lambda: self.browser.run(WENT_AWAY), "the word that it reconnects")
+
+    def back(self) -> None:
+        self.browser.until(lambda: not self.browser.text("#link"), "the connection again")
+        self.browser.sees("running", "#badge")
+
+    def kill_hub(self, hub: Hub) -> int:
+        """SIGKILL for the hub's process; its launcher starts another."""
+        pid = int(wait_for(hub.hub_pid, "the hub's process"))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        self.may_log = (CUT, "status of 503")
+        return pid
+
+    def test_the_hub_is_killed_and_comes_back(self) -> None:
+        hub = self.serving()
+        self.watched(hub)
+        since = self.browser.run("return document.querySelector('#f-since time').dateTime")
+        self.kill_hub(hub)
+        self.lost()
+        self.back()
+        self.browser.until(
+            lambda: since
+            != self.browser.run("return document.querySelector('#f-since time').dateTime"),
+            "the new process's own facts",
+        )
+
+    def test_the_hub_is_killed_while_the_upgrade_is_prepared(self) -> None:
+        self.publish(self.new)
+        hub = self.serving()
+        self.watched(hub)
+        self.browser.button("Upgrade to 1.1.0")
+        wait_for(lambda: hub.record().get("step") in ("verifying", "preflight"), "the helper")
+        self.kill_hub(hub)
+        self.lost()
+        self.browser.sees("Upgraded: 1.0.0 → 1.1.0", "#operation-title")
+        self.back()
+        self.shows(NEXT)
+
+    def test_the_new_release_is_killed_on_probation(self) -> None:
+        self.publish(self.new)
+        hub = self.serving()
+        self.watched(hub)
+        self.browser.button("Upgrade to 1.1.0")
+        self.browser.sees("on probation", "#badge")
+        self.kill_hub(hub)
+        self.lost()
+        self.browser.sees("Taken back to 1.0.0", "#operation-title")
+        self.back()
+        self.shows("1.0.0")
+
+    def test_all_is_killed_and_decided_at_the_next_start(self) -> None:
+        self.configure(probation_s=20)
+        self.publish(self.new)
+        hub = self.serving()
+        self.watched(hub)
+        self.browser.button("Upgrade to 1.1.0")
+        self.browser.sees("on probation", "#badge")
+        self.may_log = (CUT, "status of 503")
+        hub.kill_all()
+        self.lost()
+        self.browser.sees("The hub does not answer. This page keeps trying.", "#wait")
+        self.browser.sees("that is decided at the next start", "#wait")
+        self.assertIn("Upgrading 1.0.0 → 1.1.0", self.browser.text("#operation-title"))
+        self.configure(probation_s=0.4)
+        hub.start()
+        self.browser.sees("Upgraded: 1.0.0 → 1.1.0", "#operation-title")
+        self.back()
+        self.assertEqual(self.browser.text("#wait"), "")
+
+    def test_a_hub_that_hangs_is_asked_again(self) -> None:
+        hub = self.serving()
+        self.watched(hub)
+        pid = int(wait_for(hub.hub_pid, "the hub's process"))
+        self.may_log = (CUT, "status of 503")
+        with self.clock_forward():
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                self.lost()
+            finally:
+                os.kill(pid, signal.SIGCONT)
+        self.back()
+
+    @contextlib.contextmanager
+    def clock_forward(self):  # type: ignore[no-untyped-def]
+        """Let the page think that nothing was heard for a minute."""
+        self.browser.run("const now = Date.now; window.late = 60e3;"
+                         "Date.now = () => now() + window.late;")  # fmt: skip
+        yield
+        self.browser.run("window.late = 0")
+
+
+if __name__ == "__main__":
+    unittest.main()
