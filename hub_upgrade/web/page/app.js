@@ -115,12 +115,16 @@ const loadPast = () => load('api/hub/upgrade/history', (value) => {
   past = value.operations || past;
 });
 
-function loadPlan() {
+// A plan that is asked for again stays in sight meanwhile; what may be wrong by now does not.
+function loadPlan(again) {
   const mine = ++asking;
-  plan = null;
+  if (!again) plan = null;
+  put('again', 'Checking …');
   draw();
   load(`api/hub/upgrade/plan?channel=${channel}`, (value) => {
-    if (mine === asking) plan = value;
+    if (mine !== asking) return;
+    plan = value;
+    put('again', 'Check again');
   }, PLAN_MS);
 }
 
@@ -395,7 +399,8 @@ async function press(button, path, body) {
     pressing = false;
     say('refused', error.status ? error.message
       : 'The hub did not answer. If it took the request, this page will show it.');
-    await refresh();
+    loadHub();
+    loadPlan(true);
     button.focus();
   }
 }
@@ -404,7 +409,7 @@ async function press(button, path, body) {
 $('go').onclick = (event) =>
   press(event.target, 'api/hub/upgrade', { channel: plan.channel, version: plan.target });
 $('back').onclick = (event) => press(event.target, 'api/hub/rollback', {});
-$('again').onclick = loadPlan;
+$('again').onclick = () => loadPlan(true);
 $('more').onclick = () => { allPast = true; draw(); $('past-title').focus(); };
 $('reload-now').onclick = () => location.reload();
 $('channels').onchange = (event) => { channel = event.target.value; loadPlan(); };
