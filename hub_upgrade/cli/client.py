@@ -58,12 +58,13 @@ class Answer(NamedTuple):
     value: Any
 
 
-def user_name() -> str:
-    """The name of the user that we are."""
+def user_name(uid: int | None = None) -> str:
+    """The name of a user, or of the one that we are."""
+    uid = os.geteuid() if uid is None else uid
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(os.geteuid())
+        return str(uid)
 
 
 def local_user() -> str:
@@ -84,10 +85,7 @@ def ensure_own(home: Home) -> None:
     theirs = owner(home)
     if theirs == os.geteuid():
         return
-    try:
-        name = pwd.getpwuid(theirs).pw_name
-    except KeyError:
-        name = str(theirs)
+    name = user_name(theirs)
     raise HostError(f"{home.root} belongs to {name}: run this as {name} (sudo -u {name} ...)")
 
 

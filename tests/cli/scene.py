@@ -60,7 +60,8 @@ class FakeHub:
 
     def reply(self, path: str) -> tuple[int, Any]:
         if path == "/health":
-            return 200, {"status": "ok", "version": "1.0.0", "instance": self.instance}
+            return 200, {"status": "ok", "service": "parachute-hub", "version": "1.0.0",
+                         "instance": self.instance}  # fmt: skip
         reply = self.replies.get(path.partition("?")[0])
         return reply() if reply else (404, {"error": "not_found", "error_description": path})
 
