@@ -150,6 +150,8 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            _serve_both(listener)
         listener.bind((host, port))
         listener.listen(BACKLOG)
     except OSError as error:
@@ -164,6 +166,14 @@ def listen(host: str, port: int) -> socket.socket:
         raise HostError(f"cannot listen on {host[:100]!r}: it is not the name of a host") from error
     listener.setblocking(False)
     return listener
+
+
+def _serve_both(listener: socket.socket) -> None:
+    """`::` is for clients of IPv4 too, whatever the machine's default; where none can, for IPv6."""
+    try:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    except OSError:
+        pass
 
 
 def url_of(listener: socket.socket) -> str:

@@ -91,6 +91,7 @@ class Hub:
         self.releases = releases
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
+        self.host = "127.0.0.1"
         self.port = 0
         self.log = os.path.join(os.path.dirname(home), os.path.basename(home) + ".log")
         self._token = ""
@@ -175,7 +176,7 @@ class Hub:
         timeout_s: float = WAIT_S,
     ) -> tuple[int, Any]:
         """One request on a connection of its own: the status and the JSON answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             payload = body if isinstance(body, (bytes, type(None))) else json.dumps(body)

@@ -9,6 +9,7 @@ import unittest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from hub_upgrade.web.connections import peer_of
 from hub_upgrade.web.limits import Limits
 from hub_upgrade.web.messages import Later, Request, Response, json_response
 from tests.web.harness import WebTest, World, echo
@@ -119,6 +120,18 @@ class RequestsTest(WebTest):
         rude.sock.close()
         world.until(lambda: world.connections.count() == 0)
         self.assertEqual(world.client().get().answer()[0], 200)
+
+
+class PeerTest(unittest.TestCase):
+    def test_a_client_goes_by_the_address_that_it_has(self) -> None:
+        for address, peer in (
+            (("192.0.2.7", 5), "192.0.2.7"),
+            (("::1", 5, 0, 0), "::1"),
+            (("::ffff:127.0.0.1", 5, 0, 0), "127.0.0.1"),
+            (("::ffff:0:1", 5, 0, 0), "::ffff:0:1"),
+            ("", ""),
+        ):
+            self.assertEqual(peer_of(address), peer)
 
 
 class BoundsTest(WebTest):
