@@ -88,13 +88,11 @@ class Browser:
     def __init__(self, driver: Chromedriver, width: int = 1000, height: int = 900) -> None:
         self._port = driver.port
         self._session = ""
+        self._asked: list[str] = []
         profile = tempfile.mkdtemp(prefix="profile-", dir=driver.directory)
         options = {
-            "args": [
-                *SWITCHES, f"--user-data-dir={profile}", f"--window-size={width},{height}",
-                "about:blank",
-            ]
-        }  # fmt: skip
+            "args": [*SWITCHES, f"--user-data-dir={profile}", f"--window-size={width},{height}"]
+        }
         capabilities = {
             "browserName": "chrome",
             "goog:chromeOptions": options,
@@ -102,7 +100,6 @@ class Browser:
         }
         made = self._send("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
         self._session = "/session/" + made["sessionId"]
-        self.log("performance")
 
     def quit(self) -> None:
         """Close the window; the browser ends with it."""
@@ -135,13 +132,16 @@ class Browser:
         return list(self._post("/se/log", type=kind))
 
     def requests(self) -> list[str]:
-        """The URL of everything that was asked for since the last look."""
+        """The URL of everything that was asked for in this session, but for the browser's own
+        page of a new tab."""
         messages = [json.loads(entry["message"])["message"] for entry in self.log("performance")]
-        return [
+        self._asked += [
             str(message["params"]["request"]["url"])
             for message in messages
             if message["method"] == "Network.requestWillBeSent"
+            and not message["params"]["documentURL"].startswith("chrome:")
         ]
+        return self._asked
 
     # --- going and looking ----------------------------------------------------------------------
 
@@ -174,7 +174,10 @@ class Browser:
 
     def text(self, selector: str = "body") -> str:
         """The text one sees there, on one line; "" for nothing that is shown."""
-        script = "const e = document.querySelector(arguments[0]); return e ? e.innerText : ''"
+        script = (
+            "const one = document.querySelector(arguments[0]);"
+            "return one && one.checkVisibility() ? one.innerText : ''"
+        )
         return " ".join(str(self.run(script, selector)).split())
 
     def sees(self, words: str, selector: str = "body") -> None:
