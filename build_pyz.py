@@ -121,9 +121,16 @@ def sources(root: Path = ROOT) -> dict[str, bytes]:
     for path in (root / "hub_upgrade").rglob("*"):
         if path.suffix in PACKED and path.is_file() and not path.name.startswith("."):
             data = path.read_bytes()
-            lean = without_prose(data) if path.suffix == ".py" else data
+            lean = without_prose(data) if path.suffix == ".py" else without_margin(data)
             members[path.relative_to(root).as_posix()] = lean
     return members
+
+
+def without_margin(source: bytes) -> bytes:
+    """The page's files line for line without indentation, and without lines that are a comment;
+    they have no text of several lines in which a space would count."""
+    lines = (line.strip() for line in source.split(b"\n"))
+    return b"\n".join(b"" if line.startswith(b"//") else line for line in lines)
 
 
 def without_prose(source: bytes) -> bytes:

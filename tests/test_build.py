@@ -136,6 +136,15 @@ class Build(unittest.TestCase):
             results.append(names["f"](1))
         self.assertEqual(results[0], results[1])
 
+    def test_the_page_keeps_its_lines_and_loses_its_margins(self) -> None:
+        lean = build_pyz.without_margin(b"f();\n  // why\n  g('// text'); // here\n\n    h();\n")
+        self.assertEqual(lean, b"f();\n\ng('// text'); // here\n\nh();\n")
+        for path in (build_pyz.ROOT / "hub_upgrade" / "web" / "page").iterdir():
+            text = path.read_text(encoding="utf-8")
+            self.assertEqual(text.count("`") % 2, 0, path)
+            uneven = [line for line in text.splitlines() if line.count("`") % 2]
+            self.assertEqual(uneven, [], f"{path.name}: a text that goes on over the line's end")
+
     def test_it_runs_by_its_name_and_by_its_shebang(self) -> None:
         self.assertEqual(stat.S_IMODE(self.file.stat().st_mode), 0o755)
         for command in ([sys.executable, "-I", "-S", self.file], [self.file]):
