@@ -228,6 +228,11 @@ function ending(op) {
     `${target} stayed healthy for its whole probation, and is proven.`];
 }
 
+function result({ phase, undo, rolled_back_to: back }) {
+  if (back) return `taken back to ${back}`;
+  return phase === 'succeeded' && !undo ? 'nothing to do' : phase.replace('-', ' ');
+}
+
 // --- drawing ---
 
 function draw() {
@@ -237,8 +242,10 @@ function draw() {
   show('sign-out', token);
   show('hub', hub);
   say('link', away ? (ever ? 'reconnecting …' : 'connecting …') : '');
-  say('wait', long ? `${trouble || 'The hub does not answer.'} This page keeps trying.${open()
-    ? ' What it was doing is recorded: if it was stopped, that is decided at the next start.' : ''}` : '');
+  const decided = open()
+    ? ' What it was doing is recorded: if it was stopped, that is decided at the next start.' : '';
+  const why = trouble || 'The hub does not answer.';
+  say('wait', long ? `${why} This page keeps trying.${decided}` : '');
   if (hub) {
     drawHub();
     if (record) drawRecord();
@@ -371,13 +378,13 @@ function drawPast() {
   show('more', past.length > FEW && !allPast);
   put('more', `Show all ${past.length}`);
   $('history').replaceChildren(...past.slice(0, allPast ? 100 : FEW).map((op) => {
-    const [tone, title, why] = ending(op);
+    const [tone, , why] = ending(op);
     const kind = op.kind === 'rollback' ? 'Rollback' : 'Upgrade';
-    const what = make('strong', `${kind} ${op.current_version} → ${op.target_version || '?'}`);
-    const result = /: /.test(title) ? 'succeeded' : title[0].toLowerCase() + title.slice(1);
+    const to = op.target_version ? ` → ${op.target_version}` : '';
+    const what = make('strong', `${kind} ${op.current_version}${to}`);
     const who = ` · asked for by ${op.requested_by || 'somebody'}`;
     return make('li', [
-      make('div', [what, make('span', result, tone)], 'row apart'),
+      make('div', [what, make('span', result(op), tone)], 'row apart'),
       tone === 'good' ? '' : make('div', why),
       make('div', [time(op.finished_at), who], 'dim'),
     ]);
