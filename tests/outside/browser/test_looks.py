@@ -10,9 +10,10 @@ import unittest
 from pathlib import Path
 from typing import Any
 
+from hub_upgrade.host.files import Lock
 from tests.e2e import bad
 from tests.e2e.harness import CONFIG
-from tests.outside.browser.scene import OUTSIDE, PageCase
+from tests.outside.browser.scene import CUT, OUTSIDE, PageCase
 
 SHOTS = OUTSIDE / "screenshots"
 RULES = {"resultTypes": ["violations"]}
@@ -75,7 +76,7 @@ class LooksTest(PageCase):
         code = "later(0.4, lambda hub: os._exit(4))"
         dies = bad.spoilt("it dies soon", code, bad.REAL_HOME)
         bad.publish(self.repository, bad.build("1.2.0", {bad.HUB: dies}), "1.2.0")
-        self.may_log = ("net::ERR_", "status of 503")
+        self.may_log = (CUT, "status of 503")
         self.browser.button("Check again")
         self.browser.button("Upgrade to 1.2.0")
         self.browser.sees("Taken back to 1.1.0", "#operation-title")
@@ -132,10 +133,59 @@ class LooksTest(PageCase):
         self.browser.media(prefers_reduced_motion="reduce")
         self.assertEqual(self.browser.run(script), "none")
 
+    def test_a_download_shows_how_far_it_is(self) -> None:
+        record = {
+            "operation_id": "00000000-0000-4000-8000-000000000001",
+            "phase": "running",
+            "step": "staging",
+            "current_version": "1.0.0",
+            "target_version": "1.1.0",
+            "progress": {"done": 3_000_000, "total": 12_000_000, "unit": "bytes"},
+        }
+        hub = self.hub()
+        status = Path(hub.home, "hub-upgrade-status.json")
+        status.write_text(json.dumps(record))
+        held = Lock.try_take(os.path.join(hub.home, "operation.lock"))  # as its helper would
+        assert held is not None
+        self.addCleanup(held.release)
+        hub.start()
+        self.page = hub.url.rstrip("/") + "/"
+        self.enter(hub)
+        self.browser.sees("Upgrading 1.0.0 → 1.1.0", "#operation-title")
+        self.browser.sees("3.00 MB of 12.00 MB", "#progress")
+        bar = "const bar = document.getElementById('bar'); return [bar.position, bar.max]"
+        self.assertEqual(self.browser.run(bar), [0.25, 1])
+        self.look("downloading")
+        record["progress"] = {"done": 4, "total": None, "unit": "files"}
+        status.write_text(json.dumps(record))
+        self.browser.sees("4 files", "#progress")
+        self.assertEqual(self.browser.run(bar), [-1, 1], "nobody knows how far")
+
     def test_the_picture_for_the_readme(self) -> None:
         wanted = os.environ.get("SCREENSHOT")
         if not wanted:
             self.skipTest("no SCREENSHOT=FILE asks for it")
+        self.publish(self.new)
+        hub = self.serving()
+        self.enter(hub)
+        self.may_log = (CUT, "status of 503")
+        self.browser.button("Upgrade to 1.1.0")
+        self.browser.sees("Nothing to do", "#plan-what")
+        code = "later(0.4, lambda hub: os._exit(4))"
+        dies = bad.spoilt("it dies soon", code, bad.REAL_HOME)
+        bad.publish(self.repository, bad.build("1.2.0", {bad.HUB: dies}), "1.2.0")
+        self.browser.button("Check again")
+        self.browser.button("Upgrade to 1.2.0")
+        self.browser.sees("Try 1.2.0 again", "#go")
+        bad.publish(self.repository, bad.build("1.2.1"), "1.2.1")
+        self.browser.button("Check again")
+        self.browser.button("Upgrade to 1.2.1")
+        self.browser.sees("on probation", "#badge")
+        self.browser.media(prefers_color_scheme="light", prefers_reduced_motion="reduce")
+        self.browser.screen(820, 600)
+        self.browser.run("document.activeElement.blur()")
+        self.browser.screenshot(wanted)
+        self.browser.sees("Upgraded: 1.1.0 → 1.2.1", "#operation-title")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import signal
 import unittest
 
+from tests.e2e import bad
 from tests.e2e.harness import Hub, wait_for
 from tests.outside.browser.scene import CUT, NEXT, PageCase
 
@@ -95,6 +96,26 @@ class ReconnectingTest(PageCase):
         self.browser.sees("Upgraded: 1.0.0 → 1.1.0", "#operation-title")
         self.back()
         self.assertEqual(self.browser.text("#wait"), "")
+
+    def test_a_trial_that_knows_nobody_signs_nobody_out(self) -> None:
+        code = (
+            "later(1.2, lambda hub: os._exit(4))\n"
+            "def dispatch(table, request, app):\n"
+            "    if request.path == '/health':\n"
+            "        return _good_dispatch(table, request, app)\n"
+            "    return error_response(401, 'unauthenticated', 'who are you?')"
+        )
+        spoilt = bad.spoilt("it knows nobody", code, bad.REAL_HOME)
+        bad.publish(self.repository, bad.build(NEXT, {bad.HUB: spoilt}))
+        hub = self.serving()
+        self.watched(hub)
+        self.may_log = (CUT, "status of 503", "status of 401")
+        self.browser.button("Upgrade to 1.1.0")
+        self.browser.sees("Taken back to 1.0.0", "#operation-title")
+        self.back()
+        self.assertEqual(self.browser.text("#sign-in"), "")
+        told = [entry["message"] for entry in self.browser.log("browser")]
+        self.assertTrue([words for words in told if "status of 401" in words], told)
 
     def test_a_hub_that_hangs_is_asked_again(self) -> None:
         hub = self.serving()
