@@ -184,6 +184,7 @@ function took(value) {
   const { operation_id: id } = record = value;
   pressing = false;
   if (before?.operation_id !== id || before.phase !== record.phase || before.step !== record.step) {
+    put('ended', '');
     if (open()) put('said', doing());
     else if (watched === id) put('ended', ending(record).slice(1).join('. '));
     if (before || open()) refresh();
