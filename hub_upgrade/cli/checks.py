@@ -52,7 +52,8 @@ def well(found: str) -> Answers:
 def hub(patient: Patient) -> Answers:
     """Is there one, and can it be reached?"""
     if patient.trouble:
-        return [(PROBLEM, patient.trouble, "see what it printed, and restart it")]
+        found, _, advice = patient.trouble.rpartition("; ")
+        return [(PROBLEM, found, advice)]
     if patient.hub is None:
         return [(WARNING, "none runs", "hub.pyz serve starts one")]
     serving = patient.hub.serving
@@ -103,7 +104,7 @@ def config(patient: Patient) -> Answers:
     wrong = command.settings(patient.home, None).config_error
     if wrong:
         return [(WARNING, wrong, f"mend {patient.home.hub_json}, and restart the hub")]
-    return well("see: hub.pyz config")
+    return well("no mistakes; see: hub.pyz config")
 
 
 def storage(patient: Patient) -> Answers:
@@ -136,7 +137,7 @@ def source(patient: Patient) -> Answers:
     if patient.hub is not None:
         where = patient.hub.serving.get("releases") or where
     if not where:
-        return [(WARNING, "no release source is configured: nothing can be upgraded", pyz.NONE)]
+        return [(WARNING, "none: nothing can be upgraded", pyz.NONE.partition(": ")[2])]
     directory = pyz.followed(where, patient.home)
     published = read(directory)
     heads = [(name, published.channel(name)) for name in CHANNELS]

@@ -86,7 +86,8 @@ def ensure_own(home: Home) -> None:
     if theirs == os.geteuid():
         return
     name = user_name(theirs)
-    raise HostError(f"{home.root} belongs to {name}: run this as {name} (sudo -u {name} ...)")
+    whom = f"'#{name}'" if name.isdecimal() else name
+    raise HostError(f"{home.root} belongs to {name}: run this as that user (sudo -u {whom} ...)")
 
 
 def helper_lives(record: Operation) -> bool:
@@ -133,7 +134,8 @@ def locate(home: Home) -> Found | None:
         if time.monotonic() > deadline:
             pid = serving.get("pid", "unknown")
             raise NoAnswerError(
-                f"{home.root} is served by process {pid}, but its hub cannot be reached: {why}"
+                f"{home.root} is served by process {pid}, but its hub cannot be reached: {why}; "
+                "see what it printed, and restart it if it stays so"
             )
         time.sleep(PAUSE_S)
     return None
@@ -156,11 +158,15 @@ def _seen(found: Found) -> tuple[str, str]:
     try:
         answer = ask(found, "GET", "/health", None, None, LOOK_S)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return "", f"{address} does not answer ({error or type(error).__name__})"
+        return "", f"{address} does not answer ({_why(error)})"
     value = answer.value if isinstance(answer.value, dict) else {}
     if answer.status != 200 or value.get("instance") != found.serving["instance"]:
         return "", f"{address} is not what serve.json says; on a full disk it is not written"
     return str(value.get("version")), ""
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
 def ask(
@@ -206,7 +212,7 @@ class Client:
                     return answer
                 why = str(answer.value.get("error_description"))
             except (OSError, http.client.HTTPException, ValueError) as error:
-                why = str(error) or type(error).__name__
+                why = _why(error)
             self._find_again(deadline, why)
 
     def post(self, path: str, body: Any) -> dict[str, Any]:
@@ -223,7 +229,7 @@ class Client:
                 self._find_again(deadline, str(error))
             except (OSError, http.client.HTTPException, ValueError) as error:
                 raise NoAnswerError(
-                    f"the hub did not answer ({error or type(error).__name__}); whether it "
+                    f"the hub did not answer ({_why(error)}); whether it "
                     "accepted says: hub.pyz status"
                 ) from error
         if answer.status != 202:

@@ -19,6 +19,11 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_REDEPLOY = 3
 INTERRUPTED = 130
+NEXT = {
+    "upgrade_in_flight": "; to follow it: hub.pyz status --watch",
+    "nothing_to_roll_back": "; a certain one: hub.pyz upgrade --version V --allow-downgrade",
+}
+"""What to do next, where a refusal's own sentence leaves that to whoever shows it."""
 
 
 def home_in(given: Arguments) -> Home:
@@ -66,7 +71,7 @@ def fail(given: Arguments, code: str, sentence: str, exit_code: int) -> int:
     sentence = one_line(sentence)
     if getattr(given, "json", False):
         print_json({"error": code, "error_description": sentence})
-    print(f"{given.prog}: {sentence}", file=sys.stderr)
+    print(f"{given.prog}: {sentence}{NEXT.get(code, '')}", file=sys.stderr)
     return exit_code
 
 

@@ -210,7 +210,7 @@ def told_accepted(accepted: dict[str, Any], arguments: Arguments) -> int:
     elif redeploy:
         print(f"A redeploy is required: {accepted.get('reason')}")
     else:
-        print(f"accepted: {accepted.get('operation_id')}; see: hub.pyz status")
+        print(f"accepted as {accepted.get('operation_id')}; to follow it: hub.pyz status --watch")
     return entry.EXIT_REDEPLOY if redeploy else 0
 
 
@@ -242,18 +242,23 @@ def conclusion(operation: Operation) -> str:
     if operation.phase == FAILED:
         error = operation.error or "no reason was recorded"
         if operation.rolled_back_to:
-            return f"Taken back: {error}."
-        return f"The {operation.kind} failed: {error}."
-    return f"{operation.kind} {operation.operation_id} is {operation.phase}."
+            return error[:1].upper() + error[1:]
+        return f"The {operation.kind} failed: {error}"
+    return f"The {operation.kind} {operation.operation_id} is {operation.phase} ({operation.step})"
 
 
 def advice(home: Home, operation: Operation) -> list[str]:
     """What to do after an operation that ended."""
+    if operation.phase != FAILED:
+        return []
     told = []
+    early = STEPS.index(operation.step)
     if operation.rolled_back_to and operation.target_version:
         command = f"hub.pyz upgrade --version {operation.target_version}"
         told.append(f"It is not tried again until you name it: {command}")
+    elif early < STEPS.index(HANDING_OVER) and "nothing was changed" not in str(operation.error):
+        told.append(f"Nothing was changed: {operation.current_version} stays.")
     log = operation_log.path_of(home, "upgrade", operation.operation_id)
-    if operation.phase == FAILED and os.path.exists(log):
+    if early > STEPS.index(RESOLVING) and os.path.exists(log):
         told.append(f"What its tools printed: {log}")
     return told

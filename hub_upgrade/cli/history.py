@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hub_upgrade.cli import entry
 from hub_upgrade.cli.arguments import JSON, Arguments, Command
+from hub_upgrade.domain.operation import SUCCEEDED
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.shapes import Any
 
@@ -38,10 +39,10 @@ def history(given: Arguments) -> int:
 def line(record: dict[str, Any]) -> str:
     """One operation in one line."""
     target = record.get("target_version") or "?"
-    text = (
-        f"{record.get('finished_at') or '?'} {record['kind']} "
-        f"{record['current_version']} -> {target} {record['phase']}"
-    )
+    way = f"{record['current_version']} -> {target}"
+    if record["phase"] == SUCCEEDED and not record.get("undo"):
+        way = f"{record['current_version']}, current already,"
+    text = f"{record.get('finished_at') or '?'} {record['kind']} {way} {record['phase']}"
     if record.get("requested_by"):
         text += f", asked by {record['requested_by']}"
     if record.get("error"):

@@ -129,7 +129,7 @@ def _hub_line(hub: dict[str, Any]) -> str:
 def _head(record: Operation) -> str:
     when = f"at {record.finished_at}" if record.finished else f"({record.step})"
     asked = f", asked by {record.requested_by}" if record.requested_by else ""
-    return f"{record.kind} {record.operation_id} is {record.phase} {when}{asked}"
+    return f"{record.kind} {record.operation_id}: {record.phase} {when}{asked}"
 
 
 def _lines(home: Home, record: Operation | None, note: str) -> list[str]:

@@ -153,8 +153,8 @@ def _wire(one: TokenInfo) -> dict[str, object]:
 
 def _told_aside(home: Home, store: TokenStore) -> None:
     if store.moved_aside:
-        sentence = f"{home.tokens} could not be read; it is now {store.moved_aside}"
-        print(f"hub.pyz token: {sentence}", file=sys.stderr)
+        sentence = f"{home.tokens} could not be read, and is now {store.moved_aside}"
+        print(f"hub.pyz token: {sentence}; its tokens are no good any more", file=sys.stderr)
 
 
 def duration(text: str) -> float:

@@ -78,6 +78,7 @@ class DoctorCase(CliCase):
 class HomeTest(DoctorCase):
     def test_all_is_well_beside_a_hub(self) -> None:
         self.serve(releases=None)
+        files.write_json(self.home.hub_json, {"home_persists": True})
         found = self.doctor().values()
         self.assertEqual(["source"], [one["check"] for one in found if one["state"] != "ok"])
 
@@ -122,7 +123,7 @@ class HomeTest(DoctorCase):
             self.finds("interpreter", "warning", "restart the hub")
 
     def test_sources(self) -> None:
-        self.finds("source", "warning", "no release source", "--releases DIR")
+        self.finds("source", "warning", "none", "--releases DIR")
         files.write_json(self.home.hub_json, {"releases": self.source})
         self.finds("source", "problem", "holds no releases")
         os.makedirs(os.path.join(self.source, "metadata"))
@@ -270,9 +271,9 @@ class LeftoversTest(DoctorCase):
         self.finds("last operation", "ok", "there was none")
         ended = OPEN._replace(finished_at="2026-01-01T00:00:00.000Z", target_version="1.1.0")
         store.claim(ended._replace(phase=FAILED, error="the disk is full"))
-        self.finds("last operation", "warning", "the disk is full", "2026-01-01", "hub.pyz status")
+        self.finds("last operation", "warning", "the disk is full", "2026-01-01", "1.0.0 stays")
         store.claim(ended._replace(phase=FAILED, error="bad", rolled_back_to="1.0.0"))
-        self.finds("last operation", "warning", "Taken back: bad", "upgrade --version 1.1.0")
+        self.finds("last operation", "warning", "Bad", "upgrade --version 1.1.0")
         store.claim(ended._replace(phase=SUCCEEDED, undo=Undo("release", "x")))
         self.finds("last operation", "ok", "1.0.0 -> 1.1.0")
 

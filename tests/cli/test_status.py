@@ -70,7 +70,7 @@ class StatusTest(CliCase):
         before = files.read_regular(self.home.status)
         text, told = self.status()
         self.assertEqual("running", told["phase"])
-        self.assertIn("is running (staging)", text)
+        self.assertIn("upgrade an-id: running (staging)", text)
         self.assertNotIn("note", told)
         self.assertEqual(before, files.read_regular(self.home.status))
 
@@ -118,7 +118,7 @@ class StatusTest(CliCase):
         code, out, err = self.watch(OPEN._replace(step="verifying"), end)
         self.assertEqual((0, ""), (code, err))
         self.assertIn("staging: ", out)
-        self.assertEqual("The upgrade failed: the disk is full.", out.splitlines()[-1])
+        self.assertEqual("The upgrade failed: the disk is full", out.splitlines()[-2])
 
     def test_what_another_operation_has_followed_is_found_in_the_history(self) -> None:
         self.serve()
@@ -126,7 +126,7 @@ class StatusTest(CliCase):
         end = OPEN._replace(phase=FAILED, error="the disk is full")
         with mock.patch("hub_upgrade.cli.client.launcher_holds", return_value=True):
             code, out, _err = self.watch(end, Operation("another"))
-        self.assertEqual((0, "The upgrade failed: the disk is full."), (code, out.splitlines()[-1]))
+        self.assertEqual((0, "The upgrade failed: the disk is full"), (code, out.splitlines()[-2]))
 
     def test_with_nothing_open_watching_is_looking(self) -> None:
         self.assertIn("never", self.run_command(status.main, "--watch")[1])
