@@ -50,6 +50,7 @@ COLD = (
     "hub_upgrade/repository.py",
     "hub_upgrade/sources/",
     "hub_upgrade/web/openapi.py",
+    "hub_upgrade/settings_table.py",
 )
 HOT = ("hub_upgrade/cli/__init__.py", "hub_upgrade/cli/helper.py", "hub_upgrade/cli/version.py")
 """What only a person at a terminal or a helper waits for is packed as source alone: no request

@@ -13,6 +13,7 @@ ORDER = (
     {"__init__", "errors", "shapes", "version"},
     {"domain"},
     {"host", "settings"},
+    {"settings_table"},
     {"repository", "tuf"},
     {"sources", "restarters"},
     {"upgrade"},

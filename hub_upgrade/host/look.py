@@ -32,6 +32,12 @@ def reachable(address: Any) -> Any:
     return tuple(address)
 
 
+def url_of(listener: socket.socket) -> str:
+    """The address to print and to ask."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class Look:
     """One look; `done(Seen)` is called exactly once unless it is cancelled."""
 

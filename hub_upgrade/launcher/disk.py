@@ -10,8 +10,9 @@ from hub_upgrade.domain.boot import Action, World
 from hub_upgrade.domain.boot_record import BootRecord, Next, Release, Trial
 from hub_upgrade.host import boot_store, files, operation_log, processes, releases
 from hub_upgrade.host.files import Lock, Unreadable
+from hub_upgrade.host.look import url_of
 from hub_upgrade.launcher.child import Child
-from hub_upgrade.launcher.place import Place, drop_private, say, url_of, whole_factory
+from hub_upgrade.launcher.place import Place, drop_private, say, whole_factory
 from hub_upgrade.settings import Settings
 from hub_upgrade.shapes import Any
 from hub_upgrade.version import LAUNCHER_PROTOCOL, VERSION

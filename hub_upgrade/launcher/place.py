@@ -176,12 +176,6 @@ def _serve_both(listener: socket.socket) -> None:
         pass
 
 
-def url_of(listener: socket.socket) -> str:
-    """The address to print and to ask."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def own_file() -> str:
     """The factory file: what the operator installed and started. Raises HostError."""
     path = os.path.realpath(sys.argv[0])

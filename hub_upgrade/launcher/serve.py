@@ -8,9 +8,10 @@ import sys
 
 from hub_upgrade.errors import HubError
 from hub_upgrade.host import log, processes
+from hub_upgrade.host.look import url_of
 from hub_upgrade.host.loop import Loop
 from hub_upgrade.launcher.main import Launcher
-from hub_upgrade.launcher.place import StoppedEarly, say, settle_in, url_of
+from hub_upgrade.launcher.place import StoppedEarly, say, settle_in
 from hub_upgrade.settings import load, parse_serve_flags
 
 HELP = """\

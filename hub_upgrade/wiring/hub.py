@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 
-from hub_upgrade.domain.operation import Operation
+from hub_upgrade.domain.operation import SUCCEEDED, Operation
 from hub_upgrade.domain.settle import Running
-from hub_upgrade.errors import HubError
-from hub_upgrade.host import boot_store, files, processes, releases
-from hub_upgrade.host.files import Home, Lock
+from hub_upgrade.errors import HubError, UsageError
+from hub_upgrade.host import boot_store, files, log, processes, releases
+from hub_upgrade.host.files import Home, Lock, Unreadable
+from hub_upgrade.host.look import url_of
 from hub_upgrade.host.loop import Loop
 from hub_upgrade.host.status_store import (
     MemoryStatusStore,
@@ -21,7 +22,8 @@ from hub_upgrade.host.status_store import (
 from hub_upgrade.host.token_store import TokenStore
 from hub_upgrade.hub.inherited import Inherited, take
 from hub_upgrade.hub.main import Hub
-from hub_upgrade.settings import RELEASES, Settings, load
+from hub_upgrade.hub.welcome import Welcome, seed
+from hub_upgrade.settings import RELEASES, Settings, load, public_origin
 from hub_upgrade.upgrade import recovery
 from hub_upgrade.upgrade.accept import Desk, Patience, helper_starter
 from hub_upgrade.upgrade.ports import Store
@@ -47,11 +49,25 @@ class OpenOperation:
         self._watch = recovery.Watch()
         self._started = ("", 0, "")
         self._unwritten = ""  # why the end of an operation could not be recorded: told with it
+        record = store.read()
+        self._told = record.operation_id if record is not None and record.finished else ""
         loop.on_late(self._watch.slept)
 
-    def started(self, operation_id: str, pid: int) -> None:
+    def started(self, operation: Operation, pid: int) -> None:
         """Remember the helper that we started: it records itself only with its first step."""
-        self._started = (operation_id, pid, processes.start_time(pid) or "")
+        self._started = (operation.operation_id, pid, processes.start_time(pid) or "")
+        what = f"{operation.kind} {operation.operation_id}"
+        log.say("hub", f"{what} was asked for by {operation.requested_by}")
+
+    def _tell(self, record: Operation | None) -> None:
+        """A line in the log for each operation that has ended."""
+        if record is None or not record.finished or record.operation_id == self._told:
+            return
+        self._told = record.operation_id
+        good = record.phase == SUCCEEDED
+        end = record.target_version if good else record.error or record.reason
+        text = f"{record.kind} {record.operation_id} ended as {record.phase}: {end}"
+        log.say("hub", text, log.INFO if good else log.WARNING, operation_id=record.operation_id)
 
     def _record(self) -> Operation | None:
         record = self._store.read()
@@ -69,6 +85,7 @@ class OpenOperation:
         settled = recovery.settle_now(
             self._home, self._store, self._running, launcher_alive(), ended
         )
+        self._tell(settled)
         waits = settled is not None and not settled.finished and settled.error
         self._unwritten = f" ({waits})" if waits else ""
 
@@ -108,7 +125,13 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     running = Running(VERSION, release_of(home, program), digest)
     trouble = inherited.trouble or None
     store: Store = MemoryStatusStore() if trouble else StatusStore(home, recheck_s=RECHECK_S)
-    tokens = TokenStore(home, RECHECK_S)
+    tokens = TokenStore(home, RECHECK_S, memory=bool(trouble))
+    problem = seed(tokens, os.environ)
+    if problem:
+        log.say("hub", problem, log.WARNING)
+        settings = settings._replace(
+            config_error="; ".join(filter(None, (settings.config_error, problem)))
+        )
     serving = boot_store.read_serve(home) or {}
     if serving.get("pid") != LAUNCHER_PID:
         serving = {}  # another launcher's: ours could not write its own
@@ -118,7 +141,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
 
     def start_helper(operation: Operation, lock: Lock) -> int:
         pid = start(operation, lock)
-        operations.started(operation.operation_id, pid)
+        operations.started(operation, pid)
         hub.watch_helper(pid)
         return pid
 
@@ -131,6 +154,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         launcher_alive=launcher_alive,
         start_helper=start_helper,
         patience=Patience(),
+        home_persists=settings.home_persists,
     )
     app = App(
         settings=settings,
@@ -159,22 +183,48 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     )
     hub = Hub(loop, settings, inherited, connections, operations, digest)
     if inherited.handoff_fd < 0:
+        log.say("hub", f"serving {VERSION} (sha256 {digest})", version=VERSION, release=digest)
         loop.call_later(0, lambda: tell_passed_over(home, tokens))
+    origin = public_origin(os.environ, url_of(inherited.listener))
+    committed = lambda: running.release is None or is_committed(home, running)  # noqa: E731
+    loop.call_later(0, Welcome(loop, tokens, origin, committed).look)
     return hub
+
+
+def is_committed(home: Home, running: Running) -> bool:
+    """Whether the launcher has nothing against this release any more."""
+    try:
+        boot = boot_store.read_boot(home)
+    except Unreadable:
+        return False
+    return boot is not None and boot.trial is None and boot.current == running.release
 
 
 def tell_passed_over(home: Home, tokens: TokenStore) -> None:
     """Say once, after the start, what lies in home and cannot be read."""
     for why in (unreadable_record(home), unreadable_history(home), tokens.unreadable()):
         if why:
-            print(f"hub: passed over: {why}", file=sys.stderr, flush=True)
+            log.say("hub", f"passed over: {why}", log.WARNING)
+
+
+HELP = """\
+usage: hub.pyz run
+
+The hub itself. The launcher starts it, and hands it the listening socket; by hand: hub.pyz serve.
+
+example: hub.pyz serve
+exit codes: 0 stopped, 1 it cannot serve, 2 wrong usage
+files: all of home but what is the launcher's"""
 
 
 def main(argv: list[str]) -> int:
     """Serve as the launcher's child until a stop; returns the exit code."""
+    if "--help" in argv or "-h" in argv:
+        print(HELP)
+        return 0
     try:
         if argv:
-            raise HubError("run takes no arguments; it is started by the launcher")
+            raise UsageError(f"unknown argument {argv[0][:100]!r}; see: hub.pyz run --help")
         inherited = take(os.environ)
         # The launcher listens: whatever PORT says, it must not keep a hub from serving.
         settings = load({"port": "0"}, os.environ)

@@ -15,7 +15,7 @@ from unittest import mock
 
 from hub_upgrade.domain.boot_record import Release
 from hub_upgrade.errors import HostError
-from hub_upgrade.host import boot_store, files, processes, releases
+from hub_upgrade.host import boot_store, files, look, processes, releases
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.launcher import place
 from hub_upgrade.version import VERSION
@@ -217,7 +217,7 @@ class ListenTest(Scene):
                 self.assertEqual(host, "::1", "there may be no IPv6 here")
                 continue
             with listener:
-                self.assertTrue(place.url_of(listener).startswith(wanted))
+                self.assertTrue(look.url_of(listener).startswith(wanted))
                 self.assertFalse(listener.getblocking() or listener.get_inheritable())
                 socket.create_connection(listener.getsockname()[:2]).close()
 
