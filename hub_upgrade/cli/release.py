@@ -53,7 +53,7 @@ def publish(given: Arguments) -> int:
 def version_of(file: str) -> str:
     """What a release says of itself when it is run; raises RefusedError."""
     if not os.path.isfile(file):
-        raise RefusedError("not_a_release", f"{file} is no file")
+        raise RefusedError("not_a_release", f"{file} is not a release that runs: it is no file")
     argv = interpreter.command(os.path.abspath(file), "version", "--json")
     done = commands.run(argv, ASK_LIMIT_S)
     try:
