@@ -1,28 +1,64 @@
-"""Will the file that the next start executes be the one that this upgrade writes? Pure."""
+"""Will the file that the next start executes be the one that this upgrade writes, and will it
+still be there? Pure."""
 
 from __future__ import annotations
 
+from hub_upgrade.domain.container import (
+    DOCKER,
+    FLY,
+    KUBERNETES,
+    PODMAN,
+    RENDER,
+    Container,
+    shown,
+)
 from hub_upgrade.domain.operation import IN_PLACE, REDEPLOY_REQUIRED
 from hub_upgrade.shapes import NamedTuple
 
 PYZ = "pyz"
 UNKNOWN = "unknown"
 
+MEMORY = frozenset({"tmpfs", "ramfs", "devtmpfs", "rootfs"})
+EMPTY_DIR = "kubernetes.io~empty-dir"
+VOLUMES = "/volumes/"
+NAMELESS = 64
+"""Hexadecimal digits are the name that docker, podman and containerd give to a volume that was
+given none, such as an image's VOLUME: it goes with its container."""
+OF_ONE_CONTAINER = "/overlay-containers/"
+"""What podman and CRI-O keep for one container alone."""
+
+
+class Mount(NamedTuple):
+    """One mount: where, what of the file system (`root`), its kind, its device or server, and for
+    an overlay the directory that takes what is written."""
+
+    point: str
+    root: str
+    kind: str
+    source: str
+    read_only: bool
+    upper: str = ""
+
 
 class Facts(NamedTuple):
     """What was seen on the machine.
 
     `trouble` says why home is of no use; `releases_writable` is the answer of a write probe (None
-    where none was made), `volatile` says why what is written there is gone after a restart, and
-    `container` by which sign this is one.
+    where none was made). `mount` is the one that releases lie on, `upper` the one that its upper
+    layer lies on where it is an overlay; `no_mount` says why there is none, and is "" where the
+    system has no such list to read. `persists` is the operator's word, None for none.
     """
 
     source: str = UNKNOWN
+    home: str = ""
     releases: str = ""
     trouble: str = ""
     releases_writable: bool | None = None
-    volatile: str = ""
-    container: str = ""
+    mount: Mount | None = None
+    upper: Mount | None = None
+    no_mount: str = ""
+    container: Container = Container()
+    persists: bool | None = None
 
 
 class Decision(NamedTuple):
@@ -34,43 +70,206 @@ class Decision(NamedTuple):
     evidence: tuple[str, ...]
 
 
+class Loss(NamedTuple):
+    """Why storage is no place for a release, and the kind of advice that mends it."""
+
+    why: str
+    advice: str
+
+
+ELSEWHERE, WRITABLE, DOUBT, RIGHTS = "elsewhere", "writable", "doubt", "rights"
+
+
 def decide(facts: Facts) -> Decision:
     """In place only when nothing speaks against it; every doubt means redeploy."""
-    evidence = _evidence(facts)
-    against = _against(facts)
+    evidence = tuple(_evidence(facts))
+    loss = _loss(facts)
+    against = _against(facts, loss)
     if against:
-        return Decision(facts.source, REDEPLOY_REQUIRED, f"{against}. {_there(facts)}", evidence)
-    reason = f"{facts.releases} is writable, and a release put there is what the next start runs"
-    return Decision(facts.source, IN_PLACE, reason, evidence)
+        there = _there(facts, loss.advice if loss else RIGHTS)
+        return Decision(facts.source, REDEPLOY_REQUIRED, f"{against}. {there}", evidence)
+    reason = f"{facts.releases} is writable, {_stays(facts)}: a release put there is what the "
+    return Decision(facts.source, IN_PLACE, reason + "next start runs", evidence)
 
 
-def _against(facts: Facts) -> str:
-    if facts.trouble:
-        return f"this hub keeps no releases: {facts.trouble}"
+def _against(facts: Facts, loss: Loss | None) -> str:
     if facts.source != PYZ:
         return "how this hub was installed cannot be told"
-    if facts.volatile:
-        return f"what is written to {facts.releases} does not survive a restart: {facts.volatile}"
+    if facts.trouble:
+        return f"this hub keeps no releases: {facts.trouble}"
+    if loss is not None:
+        return f"{facts.releases} is no place for a release: {loss.why}"
     if facts.releases_writable is not True:
         return f"{facts.releases} cannot be written"
     return ""
 
 
-def _there(facts: Facts) -> str:
-    if facts.container:
-        return "Redeploy a newer image, or mount a volume at the hub's home."
-    return "Mend that, or replace the installed hub.pyz by a newer one and restart it."
+def _loss(facts: Facts) -> Loss | None:
+    """Why what is written is not there after a restart; None where it is."""
+    mount = facts.mount
+    if mount is not None and mount.read_only:
+        image = mount.point == "/" and facts.container.signs
+        why = f"{shown(mount.point)} is mounted read-only"
+        return Loss(why, ELSEWHERE if image else WRITABLE)
+    if facts.persists is not None:
+        said = "hub.json says that home does not survive a restart"
+        return None if facts.persists else Loss(said, ELSEWHERE)
+    if mount is None:
+        return _unseen(facts)
+    point = shown(mount.point)
+    if mount.kind in MEMORY:
+        return Loss(f"{point} is a {mount.kind}, which lives in memory", ELSEWHERE)
+    if EMPTY_DIR in mount.root:
+        return Loss(f"{point} is a Kubernetes emptyDir, which goes with its pod", ELSEWHERE)
+    if facts.container.signs:
+        return _loss_in_container(mount, point)
+    if mount.kind == "overlay" and mount.root == "/":
+        return _loss_of_overlay(mount, facts.upper, point)
+    return None
 
 
-def _evidence(facts: Facts) -> tuple[str, ...]:
+def _unseen(facts: Facts) -> Loss | None:
+    if not facts.no_mount and not facts.container.signs:
+        return None
+    why = facts.no_mount or "this system does not tell"
+    return Loss(f"whether it survives a restart cannot be told ({why})", DOUBT)
+
+
+def _loss_in_container(mount: Mount, point: str) -> Loss | None:
+    """Only a mount of its own survives, and of those not the ones made for this container alone."""
+    if mount.point == "/":
+        return Loss(f"it lies in the container's own files ({shown(mount.kind)} at /)", DOUBT)
+    if _is_nameless(mount.root) or OF_ONE_CONTAINER in mount.root:
+        return Loss(f"{point} is a volume without a name, which goes with its container", ELSEWHERE)
+    if mount.kind == "overlay" and mount.root == "/":  # a volume mounted with `:O`, for example
+        return Loss(f"{point} is an overlay, whose changes go with its container", DOUBT)
+    return None
+
+
+def _is_nameless(root: str) -> bool:
+    name = root.rpartition(VOLUMES)[2].partition("/")[0] if VOLUMES in root else ""
+    return len(name) == NAMELESS and not name.strip("0123456789abcdef")
+
+
+def _loss_of_overlay(mount: Mount, upper: Mount | None, point: str) -> Loss | None:
+    """On a machine, such as one started from a live medium: what is written goes to the upper
+    layer. Where that lies below the very overlay, it was hidden when the machine started."""
+    if upper is None or upper.point == mount.point:
+        return Loss(f"{point} is an overlay, and where its changes go cannot be told", DOUBT)
+    if upper.kind in MEMORY:
+        return Loss(f"the changes to {point}, an overlay, live in memory", ELSEWHERE)
+    return None
+
+
+def _stays(facts: Facts) -> str:
+    if facts.persists:
+        return "and hub.json says that home survives a restart"
+    if facts.container.signs:
+        return "and a mount of its own, which the next container has too"
+    return "and on storage that survives a restart"
+
+
+# --- what to do there ---------------------------------------------------------------------------
+
+NEW_IMAGE = {
+    RENDER: "deploy the newer image or build",
+    FLY: "deploy the newer image with: fly deploy",
+    KUBERNETES: "change the image's tag in the pod's template",
+    PODMAN: "pull the newer image and make the container anew from it "
+    "(podman-compose pull && podman-compose up -d)",
+    DOCKER: "pull the newer image and make the container anew from it "
+    "(docker compose pull && docker compose up -d)",
+}
+KEEP_HOME = {
+    RENDER: "give the service a persistent disk with the mount path {home}",
+    FLY: "keep home on a volume: fly volumes create parachute, and in fly.toml "
+    '[mounts] source = "parachute", destination = "{home}"',
+    KUBERNETES: "mount a PersistentVolumeClaim at {home}, not an emptyDir",
+    PODMAN: "keep home on a named volume: podman run -v parachute:{home}",
+    DOCKER: "keep home on a named volume: docker run -v parachute:{home}",
+}
+MAKE_WRITABLE = {
+    KUBERNETES: "mount the volume at {home} without readOnly: true",
+    PODMAN: "mount the volume without :ro (podman run -v parachute:{home})",
+    DOCKER: "mount the volume without :ro (docker run -v parachute:{home})",
+}
+MEND_RIGHTS = {
+    KUBERNETES: "mend that (securityContext.fsGroup gives a volume to the pod's group)",
+    PODMAN: "mend that as root (podman exec --user 0 CONTAINER)",
+    DOCKER: "mend that as root (docker exec --user 0 CONTAINER)",
+}
+
+
+def _there(facts: Facts, advice: str) -> str:
+    """What mends it on this platform, or else brings the newer version."""
+    if facts.container.signs:
+        first, second = _in_container(facts.container.platform, advice)
+    else:
+        first, second = _on_a_machine(facts, advice)
+    text = f"{first}, or {second}".format(home=_word(facts.home)) + "."
+    if advice == DOUBT:
+        text += ' If home does survive a restart, say so with "home_persists": true in '
+        text += f"{facts.home}/hub.json and restart the hub."
+    return text[0].upper() + text[1:]
+
+
+def _in_container(platform: str, advice: str) -> tuple[str, str]:
+    newer = NEW_IMAGE.get(platform, "start the container anew from a newer image")
+    if advice == RIGHTS:
+        return MEND_RIGHTS.get(platform, "mend that as root in the container"), newer
+    if advice == WRITABLE:
+        return MAKE_WRITABLE.get(platform, "mount writable storage at {home}"), newer
+    return newer, KEEP_HOME.get(platform, "mount storage that outlives it at {home}")
+
+
+def _on_a_machine(facts: Facts, advice: str) -> tuple[str, str]:
+    newer = "replace the installed hub.pyz by a newer one and restart it"
+    if advice == RIGHTS:
+        return "mend that", newer
+    if advice == WRITABLE and facts.mount is not None:
+        point = _word(facts.mount.point).replace("{", "{{").replace("}", "}}")
+        return f"make it writable with: mount -o remount,rw {point}", newer
+    return "keep home on a disk (serve --config-dir DIR)", newer
+
+
+def _word(text: str) -> str:
+    """As a shell reads it."""
+    if text and all(char.isalnum() or char in "/._-+@:," for char in text):
+        return text
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+# --- from what it was told ----------------------------------------------------------------------
+
+
+def _evidence(facts: Facts) -> list[str]:
     lines = [f"installed as: {facts.source}"]
-    if facts.trouble:
-        lines.append(f"home: {facts.trouble}")
+    lines += [f"container: {sign}" for sign in facts.container.signs]
+    if not facts.container.signs:
+        lines.append("machine: no sign of a container")
+    if facts.mount is not None:
+        lines.append(f"storage: {_storage(facts.releases, facts.mount)}")
+    elif facts.no_mount:
+        lines.append(f"storage: {facts.no_mount}")
+    if facts.upper is not None:
+        lines.append(f"storage: its upper layer lies on {_told(facts.upper)}")
     if facts.releases_writable is not None:
         word = "writable" if facts.releases_writable else "not writable"
         lines.append(f"{facts.releases}: {word}")
-    if facts.volatile:
-        lines.append(f"storage: {facts.volatile}")
-    if facts.container:
-        lines.append(f"container: {facts.container}")
-    return tuple(lines)
+    if facts.persists is not None:
+        word = "survives" if facts.persists else "does not survive"
+        lines.append(f"hub.json: home {word} a restart (home_persists)")
+    if facts.trouble:
+        lines.append(f"home: {facts.trouble}")
+    return lines
+
+
+def _storage(releases: str, mount: Mount) -> str:
+    if mount.point == "/":
+        return f"{releases} lies on {_told(mount)}"
+    return f"{releases} lies on {_told(mount)}, a mount of its own"
+
+
+def _told(mount: Mount) -> str:
+    word = ", read-only" if mount.read_only else ""
+    return f"{shown(mount.point)} ({shown(mount.kind)}, {shown(mount.source)}{word})"

@@ -3,21 +3,85 @@
 from __future__ import annotations
 
 import os
+import sys
 
-from hub_upgrade.domain.install import PYZ, Facts
+from hub_upgrade.domain.container import Container, Seen, recognise
+from hub_upgrade.domain.install import PYZ, Facts, Mount
+from hub_upgrade.host import mounts
 from hub_upgrade.host.files import Home
 
+MOST_BYTES = 65536
 
-def probe(home: Home, trouble: str | None) -> Facts:
+
+def probe(home: Home, trouble: str | None, persists: bool | None) -> Facts:
     """Facts for a hub that runs as a release of its own home; quick, and writes nothing.
 
     access(2) knows of read-only mounts too. A full disk is not "not writable": the request then
-    ends as one that cannot be recorded.
+    ends as one that cannot be recorded. Mounts come and go, so everything is looked at anew.
     """
-    if trouble:
-        return Facts(source=PYZ, releases=home.releases, trouble=trouble)
-    there = home.releases
-    while not os.path.lexists(there):  # what is missing is made, where its parent can be written
-        there = os.path.dirname(there)
-    writable = os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)
-    return Facts(source=PYZ, releases=home.releases, releases_writable=writable)
+    facts = Facts(
+        source=PYZ, home=home.root, releases=home.releases, trouble=trouble or "",
+        releases_writable=None if trouble else _writable(home.releases), container=container(),
+        persists=persists,
+    )  # fmt: skip
+    if sys.platform == "darwin":  # no list of mounts; whether it is read-only the probe asks
+        return facts
+    try:
+        mount, upper = storage(mounts.read(), os.path.realpath(home.releases))
+    except OSError as error:
+        return facts._replace(no_mount=f"{mounts.MOUNTINFO} cannot be read: {error.strerror}")
+    except ValueError:
+        return facts._replace(no_mount=f"{mounts.MOUNTINFO} is not what it should be")
+    unseen = "" if mount else f"no mount in {mounts.MOUNTINFO} holds it"
+    return facts._replace(mount=mount, upper=upper, no_mount=unseen)
+
+
+def _writable(path: str) -> bool:
+    """Whether a directory takes files; what is missing is made, where its parent takes it."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    if not os.path.isdir(path) or not os.access(path, os.W_OK | os.X_OK):
+        return False
+    try:
+        return not os.statvfs(path).f_flag & os.ST_RDONLY
+    except OSError:
+        return False
+
+
+def storage(mountinfo: bytes, path: str) -> tuple[Mount | None, Mount | None]:
+    """The mount that a real path lies on, and for an overlay that of its upper layer.
+
+    Raises ValueError for what is no list of mounts.
+    """
+    mount = mounts.covering(mountinfo, path)
+    upper = mount.upper if mount is not None else ""
+    return mount, mounts.covering(mountinfo, upper) if upper.startswith("/") else None
+
+
+def container() -> Container:
+    """The signs that this is a container; none on a machine."""
+    return recognise(
+        Seen(
+            init=_name_of_process_1() if sys.platform.startswith("linux") else None,
+            cgroup=_read("/proc/self/cgroup"),
+            dockerenv=os.path.lexists("/.dockerenv"),
+            containerenv=os.path.lexists("/run/.containerenv"),
+            environ=os.environ,
+        )
+    )
+
+
+def _name_of_process_1() -> str:
+    """ "" where it cannot be told. Where /proc hides it, this directory is systemd's own sign
+    (sd_booted(3))."""
+    name = _read("/proc/1/comm").rstrip("\n")
+    return name or ("systemd" if os.path.isdir("/run/systemd/system") else "")
+
+
+def _read(path: str) -> str:
+    """The beginning of a small file of the system; "" where there is none to read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(MOST_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""

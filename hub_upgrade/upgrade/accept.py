@@ -61,7 +61,8 @@ class Patience:
 
 class Desk(NamedTuple):
     """What a request is judged by. `trouble` says why home is no use, `releases` where releases
-    come from; `start_helper` starts one that owns the lock, and returns its PID."""
+    come from; `start_helper` starts one that owns the lock, and returns its PID; `home_persists`
+    is the operator's word on that, None for none."""
 
     home: Home
     store: Store
@@ -71,6 +72,7 @@ class Desk(NamedTuple):
     launcher_alive: Callable[[], bool]
     start_helper: StartHelper
     patience: Patience
+    home_persists: bool | None
 
 
 def accept_upgrade(
@@ -153,7 +155,7 @@ def check_version(version: object) -> str | None:
 
 def decide(desk: Desk) -> Decision:
     """In place or not, from evidence."""
-    return install.decide(facts.probe(desk.home, desk.trouble))
+    return install.decide(facts.probe(desk.home, desk.trouble, desk.home_persists))
 
 
 def _new(

@@ -15,7 +15,7 @@ from hub_upgrade.host.children import environment
 from hub_upgrade.host.files import Home, Lock, Unreadable
 from hub_upgrade.host.processes import spawn
 from hub_upgrade.host.status_store import StatusStore
-from hub_upgrade.settings import RELEASES, Settings, load
+from hub_upgrade.settings import RELEASES, Settings, load, read_config
 from hub_upgrade.sources.pyz import PyzSource
 from hub_upgrade.upgrade.accept import Desk, Patience, StartHelper
 from hub_upgrade.version import VERSION
@@ -75,7 +75,8 @@ def desk(
     now = running(home, path)
     own = releases.path_of(home, now.release) if now.release else path
     start = helper_starter(home, own, where, watch)
-    return Desk(home, StatusStore(home), now, where, None, alive, start, Patience())
+    persists = read_config(home)[0]["home_persists"]
+    return Desk(home, StatusStore(home), now, where, None, alive, start, Patience(), persists)
 
 
 def helper_starter(

@@ -137,6 +137,7 @@ class Scene(unittest.TestCase):
             launcher_alive=lambda: True,
             start_helper=start or (lambda _operation, _lock: os.getpid()),
             patience=Patience(),
+            home_persists=True,
         )
         return desk._replace(**changes)
 

@@ -56,6 +56,7 @@ class ApiTest(unittest.TestCase):
             launcher_alive=lambda: True,
             start_helper=self.start_helper,
             patience=Patience(),
+            home_persists=True,
         )
         settings: dict[str, Any] = {
             "settings": load({"config-dir": self.home.root}, {}),
