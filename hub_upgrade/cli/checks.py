@@ -55,7 +55,7 @@ def hub(patient: Patient) -> Answers:
         found, _, advice = patient.trouble.rpartition("; ")
         return [(PROBLEM, found, advice)]
     if patient.hub is None:
-        return [(WARNING, "none runs", "hub.pyz serve starts one")]
+        return [(WARNING, "none runs", "start it with: hub.pyz serve")]
     serving = patient.hub.serving
     does = "proves a release" if serving.get("proving") else "runs"
     return well(f"{patient.hub.version} {does} at {serving['address']} (process {serving['pid']})")
@@ -73,7 +73,8 @@ def home(patient: Patient) -> Answers:
     mode = stat.S_IMODE(seen.st_mode)
     said = f"{root}, mode {mode:04o}, of {owner}"
     if seen.st_uid != os.geteuid():
-        return [(PROBLEM, f"{said}; we are {user}", f"be {owner}, or: chown -R {user} {root}")]
+        advice = f"run this as {owner}, or: chown -R {user} {root}"
+        return [(PROBLEM, f"{said}; we are {user}", advice)]
     if not os.access(root, os.W_OK | os.X_OK):
         return [(PROBLEM, f"{said}: it cannot be written", f"chmod 700 {root}, or remount it")]
     why = _not_lockable(root)
@@ -185,7 +186,7 @@ def leftovers(patient: Patient) -> Answers:
     waits = os.path.lexists(patient.home.next_json) or (patient.boot and patient.boot.trial)
     if waits and not patient.launcher:
         said = f"a release was handed over, and is {NEXT_START}"
-        answers.append((WARNING, said, "hub.pyz serve starts one"))
+        answers.append((WARNING, said, "start a hub with: hub.pyz serve"))
     return answers or well("none")
 
 

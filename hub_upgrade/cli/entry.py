@@ -20,6 +20,7 @@ EXIT_USAGE = 2
 EXIT_REDEPLOY = 3
 INTERRUPTED = 130
 NEXT = {
+    "cannot_record": "; what is wrong says: hub.pyz doctor",
     "upgrade_in_flight": "; to follow it: hub.pyz status --watch",
     "nothing_to_roll_back": "; a certain one: hub.pyz upgrade --version V --allow-downgrade",
 }

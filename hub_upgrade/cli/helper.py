@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
     try:
         flags = parse(argv)
     except WrongUsage as error:
-        return complain(error)
+        return complain(WrongUsage(f"{error}; see: hub.pyz helper --help"))
     root = flags.get("config-dir") or os.environ.get("PARACHUTE_HOME") or "~/.parachute"
     home = os.path.abspath(os.path.expanduser(root))
     status = os.path.join(home, "hub-upgrade-status.json")

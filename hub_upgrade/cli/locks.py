@@ -43,7 +43,8 @@ def _holds(pid: int, wanted: tuple[int, int]) -> bool:
 
 def _look(path: str, patient: Patient, look: Look) -> Answers:
     if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
-        return [(PROBLEM, f"{path} is no file that can be locked", "restart the hub")]
+        advice = "hub.pyz serve moves it aside when it starts"
+        return [(PROBLEM, f"{path} is no file that can be locked", advice)]
     return look(patient, holders(path))
 
 

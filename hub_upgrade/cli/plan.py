@@ -14,7 +14,7 @@ from hub_upgrade.upgrade.plan import make_plan
 from hub_upgrade.wiring import command
 
 WHICH = (
-    Option("--channel", "(read off the running version)", "CHANNEL", CHANNELS),
+    Option("--channel", "which one to follow (that of the running version)", "CHANNEL", CHANNELS),
     Option("--version", "this very version, also one that failed here before", "V"),
     Option("--allow-downgrade", "also to a version below the running one"),
     Option("--releases", "the release repository, when no hub runs", "DIR"),

@@ -37,6 +37,7 @@ def main(argv: list[str]) -> int:
         print(version.VERSION)
     else:
         wrong = next((word for word in argv if word != "--json"), "--json")
-        print(f"hub.pyz version: unknown argument {wrong[:100]!r}", file=sys.stderr)
+        sentence = f"unknown argument {wrong[:100]!r}; see: hub.pyz version --help"
+        print(f"hub.pyz version: {sentence}", file=sys.stderr)
         return 2
     return 0
