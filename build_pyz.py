@@ -2,10 +2,10 @@
 
 The archive holds the source, its prose (comments, docstrings) left out line for line so that
 tracebacks still point to the right place, and a level of indentation one space. Beside it lies
-the code of what must start fast, compiled by the interpreter that builds (unchecked-hash .pyc:
-only its own minor version of Python takes them up, and starts three times faster; every other
-passes over them). The same sources give the same bytes, in every directory
-and at every time.
+the code of what must start fast, compiled by the interpreter that builds and packed together
+(`hub_upgrade/packed.py`: only its own minor version of Python takes it up, and starts three times
+faster; every other passes over it). The same sources give the same bytes, in every directory and
+at every time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import ast
 import importlib.util
 import io
 import json
+import marshal
 import os
 import re
 import subprocess
@@ -26,12 +27,13 @@ from pathlib import Path
 
 from hub_upgrade.domain.versions import is_version, normal
 from hub_upgrade.host import files
+from hub_upgrade.packed import FIRST
 
 ROOT = Path(__file__).resolve().parent
 OUTPUT = Path("dist") / "hub.pyz"
 SHEBANG = b"#!/usr/bin/env python3\n"
 MOST_BYTES = 340_000
-MOST_SOURCE_BYTES = 160_000
+MOST_SOURCE_BYTES = 190_000
 COMPILE_LIMIT_S = 120.0
 DATE = (1980, 1, 1, 0, 0, 0)
 """The oldest date that a zip can hold: a real one would make every build differ."""
@@ -59,10 +61,24 @@ waits for it, and the file stays small."""
 PACKED = frozenset({".py", ".html", ".js", ".css", ".svg"})
 VERSION_FILE = "hub_upgrade/version.py"
 VERSION_LINE = re.compile(rb'^VERSION = "([^"]*)"$', re.MULTILINE)
-DOOR = b"""from hub_upgrade.__main__ import run
+DOOR = b"""from hub_upgrade.packed import install
+
+install(__loader__)
+
+from hub_upgrade.__main__ import run
 
 run()
 """
+LOOSE = ("__main__.py", "hub_upgrade/__init__.py", "hub_upgrade/packed.py")
+"""What is imported before the packed code can be found: compiled as .pyc (PEP 552) beside it."""
+GROUPS = (
+    (FIRST, "hub_upgrade.__main__"),
+    (FIRST, "hub_upgrade.cli.version"),
+    ("serve", "hub_upgrade.launcher.serve"),
+    ("run", "hub_upgrade.wiring.hub"),
+)
+OTHERS = "more"
+"""The packed code in groups: what each imports that none before it does, and the rest."""
 
 # Marshalled code depends on the hash seed (the order of sets) and on which strings the
 # interpreter shares already (what was compiled before). So: a fixed seed (which -I would ignore),
@@ -211,11 +227,8 @@ def _is_hot(name: str) -> bool:
 
 
 def compile_all(members: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The .pyc of every source that this Python can compile, by name; each compiled only once.
-
-    Of an empty file there is nothing to compile, and an entry of its own would cost time.
-    """
-    wanted = {(name, data) for name, data in members.items() if _is_hot(name) and data}
+    """The code of every source that this Python can compile, by name; each compiled only once."""
+    wanted = {(name, data) for name, data in members.items() if _is_hot(name)}
     new = {name: data.decode("utf-8", "replace") for name, data in sorted(wanted - set(_compiled))}
     if new:
         done = subprocess.run(
@@ -230,9 +243,50 @@ def compile_all(members: Mapping[str, bytes]) -> dict[str, bytes]:
             check=True,
         )
         for name, code in json.loads(done.stdout).items():
-            data = members[name]
-            _compiled[name, data] = pyc(bytes.fromhex(code), data) if code else b""
-    return {name + "c": _compiled[name, data] for name, data in wanted if _compiled[name, data]}
+            _compiled[name, members[name]] = bytes.fromhex(code)
+    return {name: _compiled[name, data] for name, data in wanted if _compiled[name, data]}
+
+
+def packed(members: Mapping[str, bytes], codes: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The members of the archive that hold compiled code (`hub_upgrade/packed.py` reads them)."""
+    made = {name + "c": pyc(codes[name], members[name]) for name in LOOSE if name in codes}
+    modules = {_module(name): name for name in codes if name not in LOOSE}
+    groups: dict[str, str] = {}
+    for group, entry in GROUPS:
+        for name in _imported(entry, modules, members):
+            groups.setdefault(name, group)
+    groups = {name: groups.get(name, OTHERS) for name in sorted(modules)}
+    for group in dict.fromkeys((*(name for name, _entry in GROUPS), OTHERS)):
+        values: dict[str, object] = {"": groups} if group == FIRST else {}
+        for name, path in sorted(modules.items()):
+            if groups[name] == group:
+                values[name] = (path.endswith("/__init__.py"), codes[path])
+        made[f"hub_upgrade/{group}.code"] = importlib.util.MAGIC_NUMBER + marshal.dumps(values, 2)
+    return made
+
+
+def _module(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _imported(
+    entry: str, modules: Mapping[str, str], members: Mapping[str, bytes]
+) -> Iterable[str]:
+    """The modules, of these, that importing `entry` imports, itself included."""
+    found: set[str] = set()
+    waiting = [entry]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name not in modules:
+            continue
+        found.add(name)
+        waiting.append(name.rpartition(".")[0])
+        for node in ast.walk(ast.parse(members[modules[name]])):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+    return sorted(found)
 
 
 def archive(members: Mapping[str, bytes]) -> bytes:
@@ -270,11 +324,11 @@ def build(
             members[name] = data
     if not source_only:
         compiled = compile_all(members)
-        sound = {name for name in own if name + "c" in compiled or not members[name]}
+        sound = {name for name in own if name in compiled}
         broken = sorted(name for name in own - sound if _is_hot(name))
         if broken:
             raise BuildError(f"{broken[0]} does not compile")
-        members = {**compiled, **members}
+        members = {**packed(members, compiled), **members}
     data = archive(members)
     target = Path(output).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)

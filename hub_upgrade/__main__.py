@@ -7,6 +7,8 @@ import os
 import sys
 import types
 
+from hub_upgrade import packed
+
 INTERRUPTED = 130  # 128 + SIGINT; the module signal would cost every command two milliseconds
 COMMANDS = {
     "serve": ("hub_upgrade.launcher.serve", "run the hub and look after it"),
@@ -20,6 +22,7 @@ COMMANDS = {
     "token": ("hub_upgrade.cli.token", "make, list and revoke tokens; links to sign in"),
     "modules": ("hub_upgrade.cli.modules", "what the hub supervises"),
     "release": ("hub_upgrade.cli.release", "publish a file into a release repository"),
+    "openapi": ("hub_upgrade.cli.openapi", "the HTTP API, as an OpenAPI description"),
     "version": ("hub_upgrade.cli.version", "which version this file is"),
     "helper": ("hub_upgrade.cli.helper", "prepare one accepted operation (started by the hub)"),
     "run": ("hub_upgrade.wiring.hub", "the hub itself (started by the launcher)"),
@@ -76,6 +79,7 @@ def main(argv: list[str]) -> int:
             os.execv(sys.executable, [sys.executable, "-I", "-S", program, *argv])
     gc.disable()  # what is imported is no garbage: looking for some costs a tenth of a start
     module = load(COMMANDS[argv[0]][0]) if argv[0] in COMMANDS else None
+    packed.forget()
     gc.freeze()
     gc.enable()
     if module is None:

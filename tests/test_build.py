@@ -156,11 +156,10 @@ class Build(unittest.TestCase):
             done = run(one.path, "-I", "-S", self.file, "version")
             self.assertEqual(done.stdout, "0.1.0\n", done.stderr)
         with zipfile.ZipFile(self.file) as file:
-            # An empty package has no .pyc: there is nothing to compile.
             compiled = {
                 entry.filename: file.read(entry)
                 for entry in file.infolist()
-                if entry.filename.endswith(".pyc") or not entry.file_size
+                if entry.filename.endswith((".pyc", ".code"))
             }
         without = self.directory / "compiled.pyz"
         without.write_bytes(build_pyz.archive(compiled))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
-    {"__init__", "errors", "shapes", "version"},
+    {"__init__", "errors", "packed", "shapes", "version"},
     {"domain"},
     {"host", "settings"},
     {"settings_table"},
