@@ -105,3 +105,10 @@ def _runtime(cgroup: str) -> tuple[str, str]:
 def shown(text: str) -> str:
     """Fit for one line of a terminal, whatever a mount or a process is named."""
     return "".join(char if char.isprintable() else "?" for char in text[:MOST_SHOWN])
+
+
+def quoted(text: str) -> str:
+    """As a shell reads it."""
+    if text and all(char.isalnum() or char in "/._-+@:," for char in text):
+        return text
+    return "'" + text.replace("'", "'\\''") + "'"

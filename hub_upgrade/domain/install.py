@@ -10,6 +10,7 @@ from hub_upgrade.domain.container import (
     PODMAN,
     RENDER,
     Container,
+    quoted,
     shown,
 )
 from hub_upgrade.domain.operation import IN_PLACE, REDEPLOY_REQUIRED
@@ -206,7 +207,7 @@ def _there(facts: Facts, advice: str) -> str:
         first, second = _in_container(facts.container.platform, advice)
     else:
         first, second = _on_a_machine(facts, advice)
-    text = f"{first}, or {second}".format(home=_word(facts.home)) + "."
+    text = f"{first}, or {second}".format(home=quoted(facts.home)) + "."
     if advice == DOUBT:
         text += ' If home does survive a restart, say so with "home_persists": true in '
         text += f"{facts.home}/hub.json and restart the hub."
@@ -227,16 +228,9 @@ def _on_a_machine(facts: Facts, advice: str) -> tuple[str, str]:
     if advice == RIGHTS:
         return "mend that", newer
     if advice == WRITABLE and facts.mount is not None:
-        point = _word(facts.mount.point).replace("{", "{{").replace("}", "}}")
+        point = quoted(facts.mount.point).replace("{", "{{").replace("}", "}}")
         return f"make it writable with: mount -o remount,rw {point}", newer
     return "keep home on a disk (serve --config-dir DIR)", newer
-
-
-def _word(text: str) -> str:
-    """As a shell reads it."""
-    if text and all(char.isalnum() or char in "/._-+@:," for char in text):
-        return text
-    return "'" + text.replace("'", "'\\''") + "'"
 
 
 # --- from what it was told ----------------------------------------------------------------------

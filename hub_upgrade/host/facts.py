@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from hub_upgrade.domain.container import Container, Seen, recognise
 from hub_upgrade.domain.install import PYZ, Facts, Mount
-from hub_upgrade.host import mounts
+from hub_upgrade.host import container, mounts
 from hub_upgrade.host.files import Home
-
-MOST_BYTES = 65536
 
 
 def probe(home: Home, trouble: str | None, persists: bool | None) -> Facts:
@@ -21,7 +18,7 @@ def probe(home: Home, trouble: str | None, persists: bool | None) -> Facts:
     """
     facts = Facts(
         source=PYZ, home=home.root, releases=home.releases, trouble=trouble or "",
-        releases_writable=None if trouble else _writable(home.releases), container=container(),
+        releases_writable=None if trouble else _writable(home.releases), container=container.look(),
         persists=persists,
     )  # fmt: skip
     if sys.platform == "darwin":  # no list of mounts; whether it is read-only the probe asks
@@ -56,32 +53,3 @@ def storage(mountinfo: bytes, path: str) -> tuple[Mount | None, Mount | None]:
     mount = mounts.covering(mountinfo, path)
     upper = mount.upper if mount is not None else ""
     return mount, mounts.covering(mountinfo, upper) if upper.startswith("/") else None
-
-
-def container() -> Container:
-    """The signs that this is a container; none on a machine."""
-    return recognise(
-        Seen(
-            init=_name_of_process_1() if sys.platform.startswith("linux") else None,
-            cgroup=_read("/proc/self/cgroup"),
-            dockerenv=os.path.lexists("/.dockerenv"),
-            containerenv=os.path.lexists("/run/.containerenv"),
-            environ=os.environ,
-        )
-    )
-
-
-def _name_of_process_1() -> str:
-    """ "" where it cannot be told. Where /proc hides it, this directory is systemd's own sign
-    (sd_booted(3))."""
-    name = _read("/proc/1/comm").rstrip("\n")
-    return name or ("systemd" if os.path.isdir("/run/systemd/system") else "")
-
-
-def _read(path: str) -> str:
-    """The beginning of a small file of the system; "" where there is none to read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(MOST_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return ""

@@ -13,6 +13,7 @@ from hub_upgrade.domain.boot_record import Release
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import boot_store, files, log, processes, releases
 from hub_upgrade.host.files import Home, Lock
+from hub_upgrade.launcher.trouble import why_unusable
 from hub_upgrade.settings import Settings
 from hub_upgrade.shapes import NamedTuple
 from hub_upgrade.version import VERSION
@@ -54,7 +55,7 @@ def take_home(settings: Settings) -> tuple[Lock | None, str]:
         files.make_directory(home.releases)
         lock = _wait_for_lock(settings)
     except OSError as error:
-        return None, _trouble(home, error)
+        return None, why_unusable(home, error)
     _tidy(home)
     return lock, ""
 
@@ -80,20 +81,6 @@ def _tidy(home: Home) -> None:
         files.make_directory(home.logs)
     except OSError as error:
         say(f"no logs are kept: {home.logs}: {error.strerror}")
-
-
-def _trouble(home: Home, error: OSError) -> str:
-    what = error.strerror or str(error)
-    path = error.filename if isinstance(error.filename, str) else home.root
-    if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-        return f"{home.root} cannot be locked ({what}); use a local file system"
-    try:
-        owner = os.stat(home.root).st_uid
-    except OSError:
-        return f"{path} cannot be used ({what})"
-    user = os.geteuid()
-    mend = f"; mend it with: chown -R {user} {home.root}" if owner != user else ""
-    return f"{path} cannot be written ({what}; its owner is {owner}, we are {user}){mend}"
 
 
 def _wait_for_lock(settings: Settings) -> Lock:

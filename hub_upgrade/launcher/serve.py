@@ -7,7 +7,7 @@ import signal
 import sys
 
 from hub_upgrade.errors import HubError
-from hub_upgrade.host import log, processes
+from hub_upgrade.host import container, log, processes
 from hub_upgrade.host.look import url_of
 from hub_upgrade.host.loop import Loop
 from hub_upgrade.launcher.main import Launcher
@@ -32,6 +32,17 @@ exit codes: 0 stopped, 1 it cannot serve, 2 wrong usage; or that of a hub that d
 files: serve.lock, serve.json, releases/ and logs/trial-*.log in home; all of home for the hub
 """
 
+LOOPBACK = ("127.", "::1", "[::1]", "localhost")
+
+
+def tell_of_loopback(host: str) -> None:
+    """In a container, that is an address which nobody outside can reach."""
+    signs = container.look().signs if host.startswith(LOOPBACK) else ()
+    if signs:
+        text = f"this is a container ({signs[0]}), and nobody outside of it can reach {host}; "
+        text += "to let others in, set PARACHUTE_BIND_HOST=0.0.0.0"
+        log.say("launcher", text, log.WARNING)
+
 
 def main(argv: list[str]) -> int:
     """`hub.pyz serve`; returns its exit code."""
@@ -53,5 +64,6 @@ def main(argv: list[str]) -> int:
         print(f"hub.pyz serve: {error.sentence}", file=sys.stderr)
         return error.exit_code
     if not proving:
+        tell_of_loopback(settings.host)
         print(f"listening on {url_of(place.listener)}", flush=True)
     return Launcher(settings, place, Loop(), forced="factory" in flags, proving=proving).run()

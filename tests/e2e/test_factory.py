@@ -350,7 +350,7 @@ class UselessHomeTest(FactoryCase):
             os.chown(path, 4321, 4321)
             path.chmod(path.stat().st_mode | 0o055)
         self.one.start(prefix=NOT_ALMIGHTY)
-        why = f"its owner is 4321, we are 0); mend it with: chown -R 0 {self.home}"
+        why = f"its owner is 4321, we are root (0)); mend it with: chown -R 0 {self.home}"
         self.must_redeploy(token, why)
         self.lives_on("1.1.0")
         for path in (Path(self.home), *Path(self.home).rglob("*")):

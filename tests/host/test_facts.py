@@ -11,7 +11,7 @@ from unittest import mock
 
 from hub_upgrade.domain.container import Seen, recognise
 from hub_upgrade.domain.install import PYZ, Decision, Facts, decide
-from hub_upgrade.host import facts, mounts
+from hub_upgrade.host import container, facts, mounts
 from hub_upgrade.host.files import Home
 
 ID = "0f9c" * 16
@@ -239,7 +239,7 @@ class Probe(unittest.TestCase):
     def test_macos_has_no_list_and_the_write_probe_decides(self) -> None:
         os.mkdir(self.home.root)
         with mock.patch("sys.platform", "darwin"), \
-                mock.patch.object(facts, "container", return_value=recognise(MACHINE)), \
+                mock.patch.object(container, "look", return_value=recognise(MACHINE)), \
                 mock.patch.object(mounts, "MOUNTINFO", "/nonexistent"):  # fmt: skip
             self.assertEqual(decide(self.probe()).mode, "in-place")
             with mock.patch("os.access", return_value=False):
@@ -253,13 +253,13 @@ class Probe(unittest.TestCase):
 
     def test_the_environment_is_looked_at(self) -> None:
         with mock.patch.dict(os.environ, {"FLY_APP_NAME": "x"}):
-            self.assertIn("FLY_APP_NAME is set", facts.container().signs)
+            self.assertIn("FLY_APP_NAME is set", container.look().signs)
 
     def test_where_process_1_is_hidden_systemds_own_sign_counts(self) -> None:
-        with mock.patch.object(facts, "_read", return_value=""):
+        with mock.patch.object(container, "_read", return_value=""):
             for there, name in ((True, "systemd"), (False, "")):
                 with mock.patch("os.path.isdir", return_value=there):
-                    self.assertEqual(facts._name_of_process_1(), name)
+                    self.assertEqual(container._name_of_process_1(), name)
 
 
 if __name__ == "__main__":

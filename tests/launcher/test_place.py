@@ -162,7 +162,7 @@ class HomeTest(Scene):
         with os.fdopen(read) as file:
             trouble = file.read()
         os.waitpid(pid, 0)
-        self.assertIn("Permission denied; its owner is 0, we are 65534", trouble)
+        self.assertIn("Permission denied; its owner is root (0), we are nobody (65534)", trouble)
         self.assertIn(f"mend it with: chown -R 65534 {self.home.root}", trouble)
 
     def test_a_read_only_home_of_our_own_is_trouble_without_a_chown(self) -> None:
