@@ -155,7 +155,6 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         start_helper=start_helper,
         patience=Patience(),
         home_persists=settings.home_persists,
-        home_persists=settings.home_persists,
     )
     app = App(
         settings=settings,
