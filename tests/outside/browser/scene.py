@@ -46,13 +46,10 @@ class PageCase(RealCase):
             and not any(words in entry["message"] for words in self.may_log)
         ]
         self.assertEqual(wrong, [], "in the console")
-        self.assertEqual(self._elsewhere(), [], "requests to elsewhere")
-
-    def _elsewhere(self) -> list[str]:
         asked = self.browser.requests()
-        self.assertTrue(asked, "the log of requests works")
-        ours = (self.page, "data:")
-        return [url for url in asked if self.page and not url.startswith(ours)]
+        self.assertEqual(bool(asked), bool(self.page), "the log of requests works")
+        elsewhere = [url for url in asked if not url.startswith((self.page, "data:"))]
+        self.assertEqual(elsewhere, [], "requests to elsewhere")
 
     # --- the scene ------------------------------------------------------------------------------
 
