@@ -24,7 +24,7 @@ const UNSAID = { scopes: ['hub:admin'], evidence: [], reason: '', channel: 'late
 let token, hub, first, plan, record, shown, past, drawn; // `shown`: the log that is on the page
 let live, ever, lostAt, trouble, pressing, awaited, watched, channel, allPast;
 let turn = 0; // goes up with every signing in or out: what was asked for before is dropped
-let asking = 0, heardAt = 0;
+let asking = 0, heardAt = 0, soon;
 let stream = new AbortController();
 let wake = () => {};
 
@@ -128,11 +128,15 @@ function loadPlan(again) {
   }, PLAN_MS);
 }
 
-async function refresh() {
-  await loadHub();
-  if (open()) return;
-  loadPast();
-  if (hub) loadPlan();
+// A moment later, since what calls for it comes in pairs: a connection and its first event.
+function refresh() {
+  clearTimeout(soon);
+  soon = setTimeout(async () => {
+    await loadHub();
+    if (!hub || open()) return;
+    loadPast();
+    loadPlan();
+  }, 30);
 }
 
 // --- the events: `fetch` reads them, since EventSource cannot say who asks ---
@@ -185,9 +189,10 @@ function took(value) {
   pressing = false;
   if (before?.operation_id !== id || before.phase !== record.phase || before.step !== record.step) {
     put('ended', '');
+    plan = null;
     if (open()) put('said', doing());
     else if (watched === id) put('ended', ending(record).slice(1).join('. '));
-    if (before || open()) refresh();
+    refresh();
   }
   if (open()) watched = id;
   draw();
@@ -426,6 +431,7 @@ $('channels').onchange = (event) => { channel = event.target.value; loadPlan(); 
 
 function begin(value) {
   turn += 1;
+  clearTimeout(soon);
   stream.abort();
   hub = first = plan = record = shown = null;
   live = ever = pressing = allPast = false;
