@@ -18,6 +18,8 @@ sends one at a time does not wait for more than these."""
 SPARE_DESCRIPTORS = 160
 """For those turned away, children with their pipes, files, and what the hub holds all its life."""
 LEAST = 16
+MOMENT = 0.1
+"""How much of the grace passes before a connection without a request can be closed for another."""
 
 
 class Eager(Protocol):
@@ -81,21 +83,26 @@ def standing(client: Client) -> int:
 def least_deserving(clients: Iterable[Client], now: float, grace_s: float) -> Any:
     """Who is closed to make room for a new client; None where everybody is worth more than that.
 
-    The first of the silent ones, as they are given (the oldest first). Then the one that is idle
-    for longest, or stuck for longest, if that is longer than `grace_s`. Then one that has been
-    refused, or is idle, for however short a time: it loses nothing. Never a busy one.
+    The first of those who have been silent since they came, as they are given (the oldest first).
+    Then the one that is idle, or else stuck, for longest, if that is longer than `grace_s`. Then
+    the one that is idle for longest anyway, or one that was refused: they lose nothing. Never a
+    busy one, nor one in the moment after its coming or its last answer: its request may be on its
+    way, and who turns up again and again must not push out those who are served.
     """
     oldest: dict[int, Client] = {}
+    moment = MOMENT * grace_s
     for client in clients:
         kind = standing(client)
-        if kind == SILENT:
-            return client
-        if kind not in oldest or client.since < oldest[kind].since:
+        if kind not in oldest:
             oldest[kind] = client
-    for kind in (IDLE, STUCK):
-        if kind in oldest and now - oldest[kind].since > grace_s:
+            if kind == SILENT and now - client.since > moment:
+                return client
+        elif client.since < oldest[kind].since:
+            oldest[kind] = client
+    for kind, age in ((IDLE, grace_s), (STUCK, grace_s), (IDLE, moment)):
+        if kind in oldest and now - oldest[kind].since > age:
             return oldest[kind]
-    return oldest.get(REFUSED, oldest.get(IDLE))
+    return oldest.get(REFUSED)
 
 
 def affordable(wanted: int) -> int:

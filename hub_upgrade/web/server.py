@@ -15,6 +15,8 @@ from hub_upgrade.web.messages import Headers, Response, shortened
 
 MAX_HEAD = 16 * 1024
 MAX_BODY = 64 * 1024
+MAX_FIELDS = 100
+"""Lines of a head: a dictionary of thousands would take forty times the bytes that were sent."""
 LONGEST_NUMBER = 18
 """Digits of a `content-length` that are looked at: no number of bytes is longer."""
 
@@ -202,6 +204,8 @@ class Handler(BaseHTTPRequestHandler):
 
 def read_fields(lines: list[str]) -> dict[str, str]:
     """The header lines after the first, as a mapping; raises RefusedError."""
+    if len(lines) > MAX_FIELDS:
+        raise RefusedError("bad_request", f"there are more than {MAX_FIELDS} header lines", 431)
     fields: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")

@@ -41,7 +41,8 @@ class FullHouseTest(WebTest):
         self.arrived(world, 2)
         second = world.client()
         self.arrived(world, 3)
-        self.aged(world, idle, 5000)
+        for client, age in ((idle, 5000), (first, 200), (second, 150)):
+            self.aged(world, client, age)
         self.assertEqual(world.client().get().answer()[0], 200)
         self.assertTrue(first.is_closed())
         self.assertEqual(first.buffer, b"")
@@ -83,15 +84,37 @@ class FullHouseTest(WebTest):
         world.until(deaf.hears_the_end)
         self.assertLess(len(deaf.buffer), BIG)
 
-    def test_an_idle_one_leaves_however_short_before_anybody_is_turned_away(self) -> None:
+    def test_an_idle_one_leaves_before_anybody_is_turned_away(self) -> None:
         world = self.world(limits=PATIENT)
         idle = world.client().get()
         idle.answer()
         slow = [world.client().send(HALF) for _ in range(2)]
         self.arrived(world, 3)
+        for client in (idle, *slow):
+            self.aged(world, client, 200)
         self.assertEqual(world.client().get().answer()[0], 200)
         self.assertTrue(idle.is_closed())
         self.assertFalse(any(client.hears_the_end() for client in slow))
+
+    def test_one_that_was_refused_leaves_before_anybody_is_turned_away(self) -> None:
+        world = self.world(limits=PATIENT)
+        refused = world.client().send(b"nonsense\r\n\r\n")
+        slow = [world.client().send(HALF) for _ in range(2)]
+        self.arrived(world, 3)
+        self.assertEqual(refused.answer()[0], 400)
+        self.assertEqual(world.client().get().answer()[0], 200)
+        self.assertFalse(any(client.hears_the_end() for client in slow))
+
+    def test_nobody_leaves_in_the_moment_after_coming_or_after_an_answer(self) -> None:
+        """The next request may be on its way, and nobody is to be pushed out by a mere flood."""
+        world = self.world(limits=PATIENT)
+        served = world.client().get()
+        served.answer()
+        here = [served, world.client(), world.client()]
+        self.arrived(world, 3)
+        self.assertEqual(world.client().get().answer()[0], 503)
+        for client in here:
+            self.assertEqual(client.get().answer()[0], 200)
 
     def test_where_everybody_is_at_work_503_at_once_and_service_again_afterwards(self) -> None:
         world = self.world(limits=PATIENT)
@@ -105,6 +128,8 @@ class FullHouseTest(WebTest):
             self.assertIn(b'"overloaded"', body)
             self.assertTrue(late.is_closed())
         self.assertEqual(here[0].send(b"hello").answer()[2], b"POST /p hello")
+        here[0].sock.close()
+        world.until(lambda: world.connections.count() == 2)
         self.assertEqual(world.client().get().answer()[0], 200)
 
     def test_those_turned_away_are_bounded_too_and_all_are_told(self) -> None:
@@ -113,7 +138,7 @@ class FullHouseTest(WebTest):
             world.client().send(POST)
         self.arrived(world, 3)
         before = descriptors()
-        late = [world.client() for _ in range(10)]
+        late = [world.client().get() for _ in range(10)]
         world.until(lambda: all(client.has_answer() for client in late))
         self.assertEqual({client.answer()[0] for client in late}, {503})
         self.assertLessEqual(descriptors() - before, 10 + 2)
@@ -136,6 +161,7 @@ class FullHouseTest(WebTest):
         world = self.world()
         silent = world.client()
         self.arrived(world, 1)
+        self.aged(world, silent, 2)
         world.connections._listener = Exhausted(world.listener)  # type: ignore[assignment]
         self.assertEqual(world.client().get().answer()[0], 200)
         self.assertTrue(silent.is_closed())
