@@ -391,7 +391,7 @@ function drawPast() {
     const who = ` · asked for by ${op.requested_by || 'somebody'}`;
     return make('li', [
       make('div', [what, make('span', result(op), tone)], 'row apart'),
-      tone === 'good' ? '' : make('div', why),
+      tone === 'bad' ? make('div', why) : '',
       make('div', [time(op.finished_at), who], 'dim'),
     ]);
   }));

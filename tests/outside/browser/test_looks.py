@@ -24,7 +24,8 @@ FOUND = (
 TOO_WIDE = """
 const wide = document.documentElement.clientWidth;
 return [...document.querySelectorAll('body *')]
-  .filter((one) => one.getBoundingClientRect().right > wide + 0.5 && !one.closest('.unseen'))
+  .filter((one) => one.checkVisibility() && !one.closest('.unseen'))
+  .filter((one) => one.getBoundingClientRect().right > wide + 0.5)
   .map((one) => one.outerHTML.slice(0, 100));
 """
 
