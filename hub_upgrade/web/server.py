@@ -204,13 +204,14 @@ class Handler(BaseHTTPRequestHandler):
 
 def read_fields(lines: list[str]) -> dict[str, str]:
     """The header lines after the first, as a mapping; raises RefusedError."""
-    if len(lines) > MAX_FIELDS:
+    if len(lines) > MAX_FIELDS + 1:
         raise RefusedError("bad_request", f"there are more than {MAX_FIELDS} header lines", 431)
     fields: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         if not colon or not name or name.strip(_TOKEN_TEXT):
-            raise malformed(f"the header line {shortened(line)} has no proper name")
+            first = line.partition(" ")[0]  # and not what follows: it may be a secret
+            raise malformed(f"the header line {shortened(first)} has no proper name")
         name = name.lower()
         value = value.strip(" \t")
         before = fields.get(name)

@@ -153,6 +153,21 @@ class BoundsTest(WebTest):
             world.turn()
         self.assertEqual(client.answer()[0], 408)
 
+    def test_blank_lines_win_none_either(self) -> None:
+        world = self.world(limits=QUICK._replace(request_s=1000))
+        client = world.client()
+        for _ in range(2000):
+            if client.hears_the_end():
+                break
+            for byte in (b"\r", b"\n"):
+                try:
+                    client.send(byte)
+                except OSError:
+                    pass
+                world.turn()
+        self.assertTrue(client.closed)
+        self.assertEqual(client.buffer, b"")
+
     def test_the_time_before_a_request_does_not_count_against_it(self) -> None:
         world = self.world(limits=Limits(sweep_s=0.01, idle_s=1000))
         client = world.client()
@@ -201,6 +216,22 @@ class BoundsTest(WebTest):
         for _ in range(5):
             self.assertEqual(len(client.answer()[2]), BIG)
         self.assertEqual(asked, [f"/{number}" for number in range(5)])
+
+    def test_a_large_body_is_sent_from_where_it_lies(self) -> None:
+        """Many who are slow to take the same thing take no more memory than one."""
+        body = b"x" * BIG
+        world = self.world(lambda _request: Response(200, body))
+        clients = [world.client().get() for _ in range(3)]
+        world.until(lambda: len(self.unsent(world)) == 3)
+        for output in self.unsent(world):
+            assert isinstance(output, memoryview)
+            self.assertIs(output.obj, body)
+        for client in clients:
+            self.assertEqual(client.answer()[2], body)
+
+    @staticmethod
+    def unsent(world: World) -> list[bytes | memoryview]:
+        return [c.output for c in world.connections._open.values() if c.output]
 
     def test_without_descriptors_left_accepting_rests_and_goes_on(self) -> None:
         class Exhausted:

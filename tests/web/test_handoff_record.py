@@ -7,7 +7,9 @@ import os
 import socket
 import unittest
 from typing import Any
+from unittest import mock
 
+from hub_upgrade.web import connections
 from hub_upgrade.web.limits import Limits
 from hub_upgrade.web.pipe import LINGERING
 from tests.web.harness import Client, WebTest, World
@@ -128,6 +130,30 @@ class HandoffTest(WebTest):
         world.turn(20)
         status, headers, _ = half.send(b"hello").answer()
         self.assertEqual((status, headers.get("connection")), (200, None))
+
+    def test_what_nobody_takes_goes_along_within_bounds(self) -> None:
+        old = self.world(big)
+        deaf = [old.client().get() for _ in range(3)]
+        idle = old.client()
+        self.arrived(old, 4)
+        with mock.patch.object(connections, "MOST_UNSENT", 2 * BIG):
+            new = self.cross(old)
+        self.assertEqual(new.connections.count(), 3)
+        for client in deaf[:2]:
+            self.assertEqual(len(client.answer()[2]), BIG)
+        self.assertTrue(deaf[2].is_closed())
+        self.assertEqual(idle.get().answer()[0], 200)
+
+    def test_a_burst_is_answered_by_both_images_without_a_gap(self) -> None:
+        old = self.world()
+        client = old.client()
+        self.arrived(old, 1)
+        request = b"GET /%d HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        client.send(b"".join(request % number for number in range(100)))
+        old.until(client.has_answer)
+        self.cross(old, turns=0)
+        for number in range(100):
+            self.assertEqual(client.answer()[2], f"GET /{number} ".encode())
 
     def test_entries_without_sense_are_passed_over_and_their_descriptors_closed(self) -> None:
         world = self.world()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.web.messages import Response
-from hub_upgrade.web.server import MAX_BODY, MAX_HEAD, Handler, Parsed, head_end
+from hub_upgrade.web.server import MAX_BODY, MAX_FIELDS, MAX_HEAD, Handler, Parsed, head_end
 
 ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -98,6 +98,9 @@ class ParseTest(unittest.TestCase):
         self.read(head("GET / HTTP/1.1", "A: " + "b" * room))
         self.assertEqual(self.refused(head("GET / HTTP/1.1", "A: " + "b" * (room + 1)))[0], 431)
         self.assertEqual(self.refused(b"GET / HTTP/1.1\r\nA: " + b"b" * MAX_HEAD)[0], 431)
+        many = [f"x-{number}: y" for number in range(MAX_FIELDS)]
+        self.read(head("GET / HTTP/1.1", *many[1:]))
+        self.assertEqual(self.refused(head("GET / HTTP/1.1", *many))[0], 431)
 
     def test_garbage_is_refused_before_it_is_whole(self) -> None:
         for data in (b"\x16\x03\x01", b"GET / HTTP/1.1\nHost: x\n\n", b"GET /\x00"):
