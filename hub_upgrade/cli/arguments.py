@@ -75,11 +75,11 @@ def parse(command: Command, argv: list[str]) -> Arguments:
         if not equals and rest and not rest[0].startswith("--"):
             value = rest.pop(0)
         if not value:
-            raise UsageError(f"{option.name} needs a value")
+            raise UsageError(f"{_said(option)} needs a value")
         values[_key(option.name)] = _chosen(option, value)
     for option in (*command.words, *command.options):
         if option.needed and values[_key(option.name)] is None:
-            raise UsageError(f"{option.name} is missing{_allowed(option)}")
+            raise UsageError(f"{_said(option)} is missing{_allowed(option)}")
     return Arguments(prog=command.prog, **values)
 
 
@@ -87,9 +87,14 @@ def _key(name: str) -> str:
     return name.lstrip("-").replace("-", "_")
 
 
+def _said(option: Option) -> str:
+    return option.name if option.name.startswith("-") else option.name.upper()
+
+
 def _chosen(option: Option, value: str) -> str:
     if option.choices and value not in option.choices:
-        raise UsageError(f"{option.name}{_allowed(option, ' must be ')}, not {value[:ECHO]!r}")
+        must = f"{_said(option)}{_allowed(option, ' must be ')}"
+        raise UsageError(f"{must}, not {value[:ECHO]!r}")
     return value
 
 
@@ -102,7 +107,7 @@ def _allowed(option: Option, begins: str = ": ") -> str:
 
 def text(command: Command) -> str:
     """What `--help` prints."""
-    forms = ["|".join(one.choices) or one.name.upper() for one in command.words]
+    forms = ["|".join(one.choices) or _said(one) for one in command.words]
     words = [form if one.needed else f"[{form}]" for form, one in zip(forms, command.words)]
     told = [one for one in (*command.words, *command.options, HOME) if one.does]
     lines = [(_form(one), one.does) for one in told]
@@ -123,7 +128,5 @@ def text(command: Command) -> str:
 
 
 def _form(option: Option) -> str:
-    if not option.name.startswith("-"):
-        return option.name.upper()
     value = "|".join(option.choices) or option.value
-    return f"{option.name} {value}" if option.value else option.name
+    return f"{option.name} {value}" if option.value else _said(option)

@@ -25,6 +25,7 @@ def main(argv: list[str]) -> int:
     elif not argv:
         print(json.dumps(describe(ROUTES, VERSION)))
     else:
-        print(f"hub.pyz openapi: unknown argument {argv[0][:100]!r}", file=sys.stderr)
+        sentence = f"unknown argument {argv[0][:100]!r}; see: hub.pyz openapi --help"
+        print(f"hub.pyz openapi: {sentence}", file=sys.stderr)
         return 2
     return 0

@@ -94,9 +94,10 @@ def lines(made: dict[str, Any]) -> list[str]:
     told += [f"  {line}" for line in made["evidence"]]
     if made["note"]:
         told.append(f"note:    {made['note']}")
-    told += [f"stop:    {stop['error_description']}" for stop in made["stops"]]
+    stops = [stop["error_description"] for stop in made["stops"]]
+    told += [f"stop:    {stop}" for stop in stops if stop != made["reason"]]
     if made["already_current"]:
         told.append("Nothing to do: that is what runs already.")
-    elif not made["stops"]:
+    elif not stops:
         told.append(f"An upgrade would go to {target}.")
     return told

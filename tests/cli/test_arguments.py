@@ -51,8 +51,8 @@ class ParseTest(unittest.TestCase):
 
     def test_each_mistake_has_its_sentence(self) -> None:
         for argv, sentence in (
-            ([], "action is missing: go or come"),
-            (["went"], "action must be go or come, not 'went'"),
+            ([], "ACTION is missing: go or come"),
+            (["went"], "ACTION must be go or come, not 'went'"),
             (["go", "--bogus"], "unknown argument '--bogus'"),
             (["go", "--chan", "rc"], "unknown argument '--chan'"),
             (["go", "-x"], "unknown argument '-x'"),
@@ -62,7 +62,7 @@ class ParseTest(unittest.TestCase):
             (["go", "--name", "--json"], "--name needs a value"),
             (["go", "--json=yes"], "--json takes no value"),
             (["go", "--channel", "beta"], "--channel must be latest or rc, not 'beta'"),
-            ([""], "action needs a value"),
+            ([""], "ACTION needs a value"),
         ):
             self.assertEqual(sentence, self.wrong(*argv), argv)
 

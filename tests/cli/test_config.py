@@ -21,7 +21,8 @@ class ConfigTest(CliCase):
             return self.run_command(config.main, *argv)
 
     def test_every_key_is_told_with_where_it_is_from(self) -> None:
-        files.write_json(self.home.hub_json, {"tries": 5, "home_persists": True, "allowed_hosts": ["a.example"]})
+        given = {"tries": 5, "home_persists": True, "allowed_hosts": ["a.example"]}
+        files.write_json(self.home.hub_json, given)
         code, out, err = self.config(PORT="8080")
         self.assertEqual((0, ""), (code, err))
         for line in ("tries = 5 (hub.json; default 3)", "stop_s = 8 (the default)",
