@@ -44,7 +44,10 @@ function make(tag, content, className = '') {
 }
 
 function list(id, lines) {
-  show(id, lines.length);
+  const text = lines.join('\n');
+  if ($(id).lines === text) return; // nothing is read out twice
+  $(id).lines = text;
+  show(id, text);
   $(id).replaceChildren(...lines.map((line) => make('li', capital(line))));
 }
 
@@ -69,7 +72,7 @@ class Refusal extends Error {
   }
 }
 
-const sentence = (error) => error.status ? error.message : 'The hub does not answer.';
+const sentence = (error) => error.status ? error.message : 'The hub does not answer';
 
 async function ask(path, { body, bearer = token, limit = ANSWER_MS, signal } = {}) {
   const answer = await fetch(path, {
@@ -105,7 +108,10 @@ async function load(path, take, limit) {
 }
 
 const loadHub = () => load('api/hub', (value) => {
-  if (!value.version) return;
+  if (!value.version) {
+    trouble = sentence(value.error || {});
+    return;
+  }
   hub = { ...UNSAID, ...value };
   first ||= hub;
   channel ||= hub.channel;
@@ -185,16 +191,16 @@ async function read(body, mine) {
 function took(value) {
   if (!value?.operation_id) return;
   const before = record;
-  const { operation_id: id } = record = value;
-  pressing = false;
-  if (before?.operation_id !== id || before.phase !== record.phase || before.step !== record.step) {
+  const { operation_id: id, phase, step } = record = value;
+  if (before?.operation_id !== id || before.phase !== phase || before.step !== step) {
+    if (before || pressing || open()) watched = id; // else it had ended before anybody looked
     put('ended', '');
-    plan = null;
     if (open()) put('said', doing());
     else if (watched === id) put('ended', ending(record).slice(1).join('. '));
+    plan = null;
     refresh();
   }
-  if (open()) watched = id;
+  pressing = false;
   draw();
   if (awaited === id) {
     awaited = '';
@@ -205,9 +211,10 @@ function took(value) {
 // Sleep, a silent proxy, a hub that hangs: what says nothing for too long is asked anew. And while
 // another image takes over, its own word tells which one serves.
 setInterval(() => {
+  if (!token) return;
   if (Date.now() - heardAt > (live ? SILENCE_MS : ANSWER_MS)) stream.abort();
-  if (live && onTrial()) loadHub();
-  else if (!live) draw();
+  if (!live) draw();
+  else if (!hub || onTrial()) loadHub();
 }, 1000);
 
 // --- in words ---
@@ -243,15 +250,14 @@ function result({ phase, undo, rolled_back_to: back }) {
 
 function draw() {
   const away = token && !live;
-  const long = away && lostAt && (!hub || Date.now() - lostAt > LONG_MS);
+  const long = hub ? away && Date.now() - lostAt > LONG_MS : token && (trouble || lostAt);
   show('sign-in', !token);
   show('sign-out', token);
   show('hub', hub);
   say('link', away ? (ever ? 'reconnecting …' : 'connecting …') : '');
   const decided = open()
     ? ' What it was doing is recorded: if it was stopped, that is decided at the next start.' : '';
-  const why = trouble || 'The hub does not answer.';
-  say('wait', long ? `${why} This page keeps trying.${decided}` : '');
+  say('wait', long ? `${trouble || sentence({})} — this page keeps trying.${decided}` : '');
   if (hub) {
     drawHub();
     if (record) drawRecord();
@@ -271,9 +277,9 @@ function headline() {
 
 function drawHub() {
   const trial = onTrial() && hub.release === record.target_digest;
-  if (hub.version !== $('version').textContent) {
-    $('version').className = $('version').textContent && 'fresh';
-    put('version', hub.version);
+  const before = $('version').textContent;
+  if (hub.version !== before) {
+    $('version').replaceChildren(make('span', hub.version, before && 'fresh'));
   }
   put('badge', live ? (trial ? 'on probation' : 'running') : 'last seen');
   $('badge').className = `badge ${live ? (trial ? 'warn' : 'good') : ''}`;

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import unittest
+from pathlib import Path
 
 from tests.e2e import bad
 from tests.e2e.harness import Hub, wait_for
@@ -88,7 +89,7 @@ class ReconnectingTest(PageCase):
         self.may_log = (CUT, "status of 503")
         hub.kill_all()
         self.lost()
-        self.browser.sees("The hub does not answer. This page keeps trying.", "#wait")
+        self.browser.sees("The hub does not answer — this page keeps trying.", "#wait")
         self.browser.sees("that is decided at the next start", "#wait")
         self.assertIn("Upgrading 1.0.0 → 1.1.0", self.browser.text("#operation-title"))
         self.configure(probation_s=0.4)
@@ -116,6 +117,25 @@ class ReconnectingTest(PageCase):
         self.assertEqual(self.browser.text("#sign-in"), "")
         told = [entry["message"] for entry in self.browser.log("browser")]
         self.assertTrue([words for words in told if "status of 401" in words], told)
+
+    def test_a_hub_that_cannot_answer_is_asked_until_it_can(self) -> None:
+        code = (
+            "def dispatch(table, request, app):\n"
+            "    answer = _good_dispatch(table, request, app)\n"
+            "    well = os.path.exists(app.settings.home.root + '/well')\n"
+            "    if request.path != '/api/hub' or well:\n"
+            "        return answer\n"
+            "    return error_response(500, 'internal_error', 'this is a bug in the hub')"
+        )
+        spoilt = bad.spoilt("it cannot say what it is", code, bad.EVERYWHERE)
+        hub = self.hub(bad.build("1.0.0", {bad.HUB: spoilt})).start()
+        self.page = hub.url.rstrip("/") + "/"
+        self.may_log = ("status of 500",)
+        self.browser.open(self.link(hub))
+        self.browser.sees("This is a bug in the hub — this page keeps trying.", "#wait")
+        Path(hub.home, "well").touch()
+        self.shows("1.0.0")
+        self.assertEqual(self.browser.text("#wait"), "")
 
     def test_a_hub_that_hangs_is_asked_again(self) -> None:
         hub = self.serving()
