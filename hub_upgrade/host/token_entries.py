@@ -122,8 +122,8 @@ def new_secret() -> str:
 
 
 def digest(secret: str) -> str:
-    """The SHA-256 of a secret, in hexadecimal digits."""
-    return files.sha256(secret.encode("utf-8", "surrogateescape"))
+    """The SHA-256 of a secret, in hexadecimal digits; of any text, since JSON can hold any."""
+    return files.sha256(secret.encode("utf-8", "surrogatepass"))
 
 
 def field(item: Any, key: str) -> Any:

@@ -16,7 +16,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     if not body:
         return {}
     try:
-        value = json.loads(body.decode("utf-8"))
+        value = json.loads(body.decode("utf-8"), parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
         raise _invalid_body("the body is not JSON") from error
     if not isinstance(value, dict):
@@ -47,6 +47,11 @@ def read_query(query: str) -> dict[str, Any]:
         words = {"true": True, "1": True, "false": False, "0": False}
         fields["allow_downgrade"] = words.get(fields["allow_downgrade"])
     return fields
+
+
+def _not_json(word: str) -> None:
+    """Python reads NaN and Infinity, JSON has no such words (RFC 8259, section 6)."""
+    raise ValueError(word)
 
 
 def _invalid_body(sentence: str) -> RefusedError:
