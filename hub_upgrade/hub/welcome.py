@@ -28,12 +28,14 @@ def seed(tokens: TokenStore, environ: Mapping[str, str]) -> str | None:
         text = files.read_regular(path, MOST_BYTES).decode("ascii").strip()
     except OSError as error:
         return f"{ADMIN_TOKEN_FILE}: {path} cannot be read: {error.strerror}"
-    except (Unreadable, ValueError) as error:
-        return f"{ADMIN_TOKEN_FILE}: {path} holds no token ({error.__class__.__name__})"
+    except Unreadable as error:
+        return f"{ADMIN_TOKEN_FILE}: {error}"
+    except ValueError:
+        text = ""
     if not SHORTEST_TOKEN <= len(text) <= LONGEST_TOKEN or not text.isprintable() or " " in text:
         return (
             f"{ADMIN_TOKEN_FILE}: {path} must hold one token of {SHORTEST_TOKEN} to "
-            f"{LONGEST_TOKEN} printable characters, without spaces"
+            f"{LONGEST_TOKEN} printable ASCII characters, without spaces"
         )
     tokens.seed(text, ADMIN_NAME)
     return None
