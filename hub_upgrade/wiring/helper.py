@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from hub_upgrade.domain.operation import RESTARTING, Operation
+from hub_upgrade.domain.operation import REDEPLOY_REQUIRED, RESTARTING, Operation
 from hub_upgrade.domain.transitions import WHOLE_LIMIT_S
 from hub_upgrade.errors import HostError, UsageError
 from hub_upgrade.host import boot_store, operation_log
@@ -116,6 +116,8 @@ def _source(home: Home) -> PyzSource:
 
 def _tell(record: Operation) -> int:
     """The result of a finished operation, and its exit code."""
-    what = record.error or record.target_version or record.reason
+    what = record.error or record.target_version or record.current_version
+    if record.phase == REDEPLOY_REQUIRED:
+        what = record.reason
     print(f"{record.kind} {record.operation_id} {record.phase}: {what}")
     return record.exit_code or 0

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hub_upgrade.__main__ import COMMANDS
-from hub_upgrade.domain.operation import FAILED, SUCCEEDED, Operation
+from hub_upgrade.domain.operation import FAILED, REDEPLOY_REQUIRED, SUCCEEDED, Operation
 from hub_upgrade.host import boot_store, processes
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.status_store import StatusStore
@@ -45,6 +45,8 @@ class Words(TranscriptCase):
 
     def test_small_commands(self) -> None:
         self.keeps("version", "version")
+        self.keeps("version-json", "version", "--json")
+        self.keeps("run-by-hand", "run", expected=2)
         self.keeps("modules", "modules")
         self.keeps("modules-json", "modules", "--json")
         self.keeps("modules-no-such", "modules", "restart", "mail", expected=1)
@@ -110,6 +112,7 @@ class Words(TranscriptCase):
             ("failed", record._replace(phase=FAILED, error="the disk is full"), 1),
             ("taken-back", record._replace(phase=FAILED, error="it answered 500; 1.0.0 runs",
                                            rolled_back_to="1.0.0"), 5),
+            ("redeploy", record._replace(phase=REDEPLOY_REQUIRED, reason="change the tag"), 3),
             ("succeeded", record._replace(phase=SUCCEEDED), 0),
         ):
             store.claim(end)

@@ -42,7 +42,7 @@ PATTERNS = (
     (r"\.corrupt-[0-9a-f]{8}", ".corrupt-<random>"),
     (r"in flight \((?:pending|running|restarting)\)", "in flight (<phase>)"),
     (r"<id>: (?:pending|running|restarting) \([a-z-]+\)(?=.* from 127)", "<id>: <phase> (<step>)"),
-    (r"Python 3\.\d+\.\d+", "Python <version>"),
+    (r'(Python |"python": ")3\.\d+\.\d+', r"\1<version>"),
     (r'"evidence": \[[^]]*\]', '"evidence": [<evidence>]'),
     (r"(?m)(^mode: .*\n)(?:  .*\n)+", r"\1  <evidence>\n"),
     (r"(upgrades (?:are done in place|need a redeploy) )\(.*\)", r"\1(<evidence>)"),
