@@ -245,7 +245,7 @@ def _evidence(facts: Facts) -> list[str]:
         lines.append(f"storage: {_storage(facts.releases, facts.mount)}")
     elif facts.no_mount:
         lines.append(f"storage: {facts.no_mount}")
-    if facts.upper is not None:
+    if facts.upper is not None and not facts.container.signs:  # there its name is the engine's
         lines.append(f"storage: its upper layer lies on {_told(facts.upper)}")
     if facts.releases_writable is not None:
         word = "writable" if facts.releases_writable else "not writable"
