@@ -35,7 +35,8 @@ def bare(host: str) -> str:
     """A host in lower case, without port, brackets and final dot."""
     host = host.strip().lower()
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        name, closed, port = host[1:].partition("]")
+        return name if closed and port[:1] in ("", ":") else host
     if host.count(":") == 1:
         host = host.partition(":")[0]
     return host.removesuffix(".")

@@ -150,6 +150,7 @@ class HostsTest(unittest.TestCase):
         for host in (
             "", "evil.example", "hub.example.evil.com", "localhost.evil.com", "1.2.3", "0x7f.1",
             "127.0.0.1.evil.com", "evil:localhost", "[hub]", "xhub.example", "notlocalhost",
+            "[::1]evil.com", "[::1].evil.com", "[::1", "[::1]]:80",
         ):  # fmt: skip
             self.assertFalse(hosts.ours(host), host)
 
