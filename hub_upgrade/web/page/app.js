@@ -249,12 +249,10 @@ function result({ phase, undo, rolled_back_to: back }) {
 // --- drawing ---
 
 function draw() {
-  const away = token && !live;
-  const long = hub ? away && Date.now() - lostAt > LONG_MS : token && (trouble || lostAt);
+  const long = hub ? !live && Date.now() - lostAt > LONG_MS : token && (trouble || lostAt);
   show('sign-in', !token);
   show('sign-out', token);
   show('hub', hub);
-  say('link', away ? (ever ? 'reconnecting …' : 'connecting …') : '');
   const decided = open()
     ? ' What it was doing is recorded: if it was stopped, that is decided at the next start.' : '';
   say('wait', long ? `${trouble || sentence({})} — this page keeps trying.${decided}` : '');
@@ -281,8 +279,8 @@ function drawHub() {
   if (hub.version !== before) {
     $('version').replaceChildren(make('span', hub.version, before && 'fresh'));
   }
-  put('badge', live ? (trial ? 'on probation' : 'running') : 'last seen');
-  $('badge').className = `badge ${live ? (trial ? 'warn' : 'good') : ''}`;
+  put('badge', !live ? 'reconnecting …' : trial ? 'on probation' : 'running');
+  $('badge').className = `badge ${live && !trial ? 'good' : 'warn'}`;
   list('warnings', [hub.trouble, hub.config_error, hub.in_place].filter(Boolean));
   put('f-channel', hub.channel);
   put('f-source', hub.source);
@@ -299,7 +297,8 @@ function drawHub() {
 function drawRecord() {
   const { kind, current_version: old, target_version: target, progress, log } = record;
   const move = `${kind === 'rollback' ? 'Rolling back' : 'Upgrading'} ${old} → ${target || '…'}`;
-  const [tone, title, text] = open() ? ['', move, doing()] : ending(record);
+  const [tone, title, text] = open() ? ['', move, (live ? '' : 'Last heard: ') + doing()]
+    : ending(record);
   $('operation').className = tone;
   put('operation-title', title);
   put('operation-text', text);

@@ -16,6 +16,7 @@ from tests.e2e.harness import CONFIG
 from tests.outside.browser.scene import CUT, OUTSIDE, PageCase
 
 SHOTS = OUTSIDE / "screenshots"
+LONG_VERSION = "1.0.0-" + "a" * 50
 RULES = {"resultTypes": ["violations"]}
 FOUND = (
     "axe.run(document, {rules}).then((found) => JSON.stringify(found.violations.map((one) => "
@@ -87,12 +88,13 @@ class LooksTest(PageCase):
     def test_redeploy_required_and_warnings(self) -> None:
         self.configure(home_persists=False, no_such_key=1)
         self.publish(self.new)
-        hub = self.serving()
+        hub = self.hub(bad.build(LONG_VERSION)).start()
+        self.page = hub.url.rstrip("/") + "/"
         hub.upgrade()
         self.enter(hub)
         self.browser.sees("A redeploy is required", "#operation-title")
         self.browser.sees("no_such_key", "#warnings")
-        self.browser.sees("1.0.0 → 1.1.0", "#plan-what")
+        self.browser.sees(f"{LONG_VERSION} → 1.1.0", "#plan-what")
         self.browser.click("summary")
         self.look("redeploy-required")
 
@@ -161,6 +163,10 @@ class LooksTest(PageCase):
         status.write_text(json.dumps(record))
         self.browser.sees("4 files", "#progress")
         self.assertEqual(self.browser.run(bar), [-1, 1], "nobody knows how far")
+        self.may_log = (CUT,)
+        hub.kill_all()
+        self.browser.sees("this page keeps trying", "#wait")
+        self.look("reconnecting")
 
     def test_the_picture_for_the_readme(self) -> None:
         wanted = os.environ.get("SCREENSHOT")
