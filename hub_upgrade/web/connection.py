@@ -8,7 +8,7 @@ from time import monotonic
 
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.host.children import ChildResult, OneShot
-from hub_upgrade.host.loop import HANGUP, READ, WRITE, Loop
+from hub_upgrade.host.loop import READ, WRITE, Loop
 from hub_upgrade.shapes import Protocol
 from hub_upgrade.web.crowd import Turns
 from hub_upgrade.web.limits import OVERLOADED, TIMED_OUT, Limits
@@ -124,8 +124,6 @@ class Connection(Pipe):
             self.look_whether_gone(events)
         elif self.stream is not None:
             self.stream.ready(events)
-        elif events & HANGUP:
-            self.drop()
         else:  # queued: what came waits in the kernel, or memory would have no end
             self.want(0)
 
@@ -173,8 +171,10 @@ class Connection(Pipe):
 
     def _read_head(self) -> Parsed | None:
         """The head of the next request, once it is there; what is refused is answered here."""
-        if self.input.startswith(b"\r\n"):  # RFC 9112, section 2.2: after the body of an old client
-            self.input = self.input[2:]
+        blank = 0
+        while self.input.startswith(b"\r\n", blank):  # RFC 9112, section 2.2: an old client's
+            blank += 2
+        self.input = self.input[blank:]
         try:
             end = head_end(self.input, self._looked_at)
             self._looked_at = len(self.input)

@@ -31,6 +31,7 @@ class Client:
         self.world = world
         self.sock = sock
         self.sock.setblocking(False)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a byte is sent at once
         self.buffer = b""
         self.closed = False
 
@@ -115,6 +116,11 @@ class World:
         for _ in range(times):
             self.loop.call_later(TICK_S, lambda: None)
             self.loop.turn()
+
+    def rest(self, seconds: float) -> None:
+        """Turn for at least so long."""
+        end = self.loop.now() + seconds
+        self.until(lambda: self.loop.now() > end)
 
     def until(self, holds: Callable[[], object]) -> None:
         end = self.loop.now() + PATIENCE_S

@@ -54,12 +54,15 @@ class FullHouseTest(WebTest):
         clients = [world.client().get() for _ in range(3)]
         for client in clients:
             client.answer()
-        self.aged(world, clients[1], 20)
-        self.aged(world, clients[2], 10)
+        slow = clients.pop(0)
+        slow.send(HALF)
+        self.arrived(world, 3)
+        for client, age in ((slow, 50), (clients[0], 20), (clients[1], 10)):
+            self.aged(world, client, age)
         self.assertEqual(world.client().get().answer()[0], 200)
-        self.assertTrue(clients[1].is_closed())
-        for client in (clients[0], clients[2]):
-            self.assertEqual(client.get().answer()[0], 200)
+        self.assertTrue(clients[0].is_closed())
+        self.assertEqual(clients[1].get().answer()[0], 200)
+        self.assertEqual(slow.send(b"calhost\r\n\r\n").answer()[2], b"GET /half ")
 
     def test_then_a_request_that_does_not_come_to_an_end(self) -> None:
         """Before a client that was served a moment ago, and is only between two requests."""
@@ -68,7 +71,8 @@ class FullHouseTest(WebTest):
         busy.answer()
         slow = [world.client().send(HALF) for _ in range(2)]
         self.arrived(world, 3)
-        self.aged(world, slow[1], 2)
+        for client, age in ((busy, 0.5), (slow[1], 2)):
+            self.aged(world, client, age)
         self.assertEqual(world.client().get().answer()[0], 200)
         self.assertEqual(slow[1].answer()[0], 503)
         self.assertTrue(slow[1].is_closed())
@@ -90,8 +94,8 @@ class FullHouseTest(WebTest):
         idle.answer()
         slow = [world.client().send(HALF) for _ in range(2)]
         self.arrived(world, 3)
-        for client in (idle, *slow):
-            self.aged(world, client, 200)
+        for client, age in ((idle, 200), (slow[0], 900), (slow[1], 900)):
+            self.aged(world, client, age)
         self.assertEqual(world.client().get().answer()[0], 200)
         self.assertTrue(idle.is_closed())
         self.assertFalse(any(client.hears_the_end() for client in slow))
@@ -215,6 +219,10 @@ class TurnsTest(WebTest):
         world.until(lambda: world.connections.count() == 40)
         for number, client in enumerate(clients):
             client.send(whole(f"/{number}") * 10)
+        world.until(lambda: len(order) >= 40)
+        before = len(order)
+        world.loop.turn()
+        self.assertLessEqual(len(order) - before, crowd.TURN)
         world.until(lambda: len(order) == 400)
         last_of_first_round = max(order.index(f"/{number}") for number in range(40))
         self.assertLess(last_of_first_round, 400 - 40)
@@ -224,10 +232,13 @@ class TurnsTest(WebTest):
     def test_between_two_turns_nothing_more_is_read(self) -> None:
         """Or whoever sends faster than it is answered would fill the memory."""
         longest = 0
+        wanted: set[int] = set()
 
         def respond(request: Request) -> Response:
             nonlocal longest
-            longest = max(longest, *(len(c.input) for c in world.connections._open.values()))
+            for connection in world.connections._open.values():
+                longest = max(longest, len(connection.input))
+                wanted.add(connection._events)
             return echo(request)
 
         world = self.world(respond)
@@ -243,6 +254,7 @@ class TurnsTest(WebTest):
             answers += client.pull().count(b"GET /flood")
             client.buffer = b""
         self.assertLess(longest, 2 * 8192)
+        self.assertIn(0, wanted, "the loop was told of what is not read, again and again")
 
     def test_stopping_in_the_middle_answers_one_more_and_closes(self) -> None:
         world = self.world()

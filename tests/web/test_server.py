@@ -102,6 +102,12 @@ class ParseTest(unittest.TestCase):
         self.read(head("GET / HTTP/1.1", *many[1:]))
         self.assertEqual(self.refused(head("GET / HTTP/1.1", *many))[0], 431)
 
+    def test_a_secret_in_a_line_that_makes_no_sense_is_not_repeated(self) -> None:
+        for line in ("Authorization Bearer hub_secret", "Authorization\tBearer: hub_secret"):
+            with self.assertRaises(RefusedError) as caught:
+                self.read(head("GET / HTTP/1.1", line))
+            self.assertNotIn("secret", caught.exception.sentence)
+
     def test_garbage_is_refused_before_it_is_whole(self) -> None:
         for data in (b"\x16\x03\x01", b"GET / HTTP/1.1\nHost: x\n\n", b"GET /\x00"):
             self.assertEqual(self.refused(data)[0], 400)
