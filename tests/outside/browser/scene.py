@@ -21,7 +21,7 @@ class PageCase(RealCase):
     """A test with a browser of its own. Unless it says so, the console stays empty, and every
     request goes to the hub."""
 
-    config: dict[str, Any] = {**CONFIG, "probation_s": 1.5, "home_persists": True}
+    config: dict[str, Any] = {**CONFIG, "probation_s": 3}
     driver: ClassVar[Chromedriver]
 
     @classmethod

@@ -32,7 +32,7 @@ return [...document.querySelectorAll('body *')]
 
 
 class LooksTest(PageCase):
-    config: dict[str, Any] = {**CONFIG, "probation_s": 6, "home_persists": True}
+    config: dict[str, Any] = {**CONFIG, "probation_s": 6}
 
     def setUp(self) -> None:
         super().setUp()
