@@ -158,13 +158,15 @@ class Living(Hub):
     def test_a_restart_policy_brings_it_back_as_it_was_upgraded(self) -> None:
         self.run_with_volume("--restart=always")
         self.upgrades(self.token())
-        before = self.get("/health")[1]["instance"]
+        before = self.health()["instance"]
         os.kill(self.process(), signal.SIGKILL)
-        wait_for(
-            lambda: self.version() and self.get("/health")[1]["instance"] != before, "a new start"
-        )
-        self.assertEqual(self.version(), "1.1.0")
+        after = wait_for(lambda: self.answers_anew(before), "a new start")
+        self.assertEqual(after["version"], "1.1.0")
         self.assertEqual(self.stop(), 0)
+
+    def answers_anew(self, before: str) -> dict[str, Any] | None:
+        about = self.health()
+        return about if about.get("instance", before) != before else None
 
     def test_by_itself_it_listens_for_those_outside_and_its_health_is_checked(self) -> None:
         check = f"--health-cmd={PYTHON} {HUB} doctor --health"
