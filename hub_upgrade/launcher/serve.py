@@ -39,8 +39,8 @@ def tell_of_loopback(host: str) -> None:
     """In a container, that is an address which nobody outside can reach."""
     signs = container.look().signs if host.startswith(LOOPBACK) else ()
     if signs:
-        text = f"this is a container ({signs[0]}), and nobody outside of it can reach {host}; "
-        text += "to let others in, set PARACHUTE_BIND_HOST=0.0.0.0"
+        text = f"this looks like a container ({signs[0]}), and nobody outside of it can reach "
+        text += f"{host}; to let others in, set PARACHUTE_BIND_HOST=0.0.0.0"
         log.say("launcher", text, log.WARNING)
 
 
