@@ -235,6 +235,10 @@ class PlanTest(CliCase):
             self.assertEqual(said, dry)
         self.assertFalse([path for method, path, _t, _b in self.hub.asked if method == "POST"])
 
+    def test_the_hub_s_own_child_asks_nobody(self) -> None:
+        self.run_command(plan.main, "--here")  # a source tree is no hub.pyz: it ends there
+        self.assertEqual([], self.hub.asked)
+
     def test_a_hub_s_error_is_one_line(self) -> None:
         self.hub.replies["/api/hub/upgrade/plan"] = lambda: (
             500, {"error": "internal_error", "error_description": "a bug"}
