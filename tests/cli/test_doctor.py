@@ -97,7 +97,9 @@ class HomeTest(DoctorCase):
         os.unlink(self.home.root)
 
     def test_a_home_open_to_others(self) -> None:
-        for mode, state in ((0o755, "warning"), (0o777, "problem"), (0o770, "problem"), (0o700, "ok")):
+        for mode, state in (
+            (0o755, "warning"), (0o777, "problem"), (0o770, "problem"), (0o700, "ok"),
+        ):  # fmt: skip
             os.chmod(self.home.root, mode)
             self.finds("home", state, f"{mode:04o}")
 
