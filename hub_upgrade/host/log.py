@@ -32,10 +32,28 @@ def say(source: str, text: str, level: str = INFO, **more: str) -> None:
         pass
 
 
+def is_json() -> bool:
+    """Whether the log is one JSON object a line."""
+    return os.environ.get(FORMAT_VARIABLE) == "json"
+
+
+def relayed(printed: bytes) -> bytes:
+    """A line of another process as a line of a JSON log: as it is where it is one, else as what
+    that process printed beside its log (a traceback, say); nothing of nothing."""
+    if printed.startswith(b'{"time":') and len(printed) < PIPE_BUF:
+        try:
+            if isinstance(json.loads(printed).get("message"), str):
+                return printed + b"\n"
+        except (ValueError, RecursionError):
+            pass
+    text = printed.decode("utf-8", "replace")
+    return line("hub", text, WARNING, {}) if text.strip() else b""
+
+
 def line(source: str, text: str, level: str, more: dict[str, str]) -> bytes:
     """What `say` writes."""
     text = "".join(char if char.isprintable() else _escaped(char) for char in text[:LONGEST_LINE])
-    if os.environ.get(FORMAT_VARIABLE) == "json":
+    if is_json():
         value = {"time": now_rfc3339(), "level": level, "source": source, "message": text, **more}
         data = json.dumps(value, separators=(",", ":")).encode("ascii")
         if len(data) >= PIPE_BUF:  # a JSON object that is cut is none

@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 
-from hub_upgrade.host import interpreter, notify, processes
+from hub_upgrade.host import interpreter, log, notify, processes
 from hub_upgrade.host.loop import READ, Loop
 
 TAIL_LINES = 50
@@ -26,12 +26,16 @@ NEVER_INHERITED = frozenset(
 
 
 class Relay:
-    """What the hub prints: passed on to stderr without ever blocking, its last lines kept."""
+    """What the hub prints: passed on to stderr without ever blocking, its last lines kept.
+
+    It is passed on as it is; where the log is JSON, in whole lines, each of them an object.
+    """
 
     def __init__(self, loop: Loop, descriptor: int) -> None:
         self._loop = loop
         self._descriptor = descriptor
         self._backlog = b""
+        self._begun = b""
         self._tail: list[str] = []
         self._partial = b""
         self._log = -1
@@ -54,16 +58,28 @@ class Relay:
                 self.close()
                 break
             self._keep(piece)
-            self._backlog = (self._backlog + piece)[-BACKLOG_BYTES:]
+            self._pass_on(piece)
             self.flush()
+
+    def _pass_on(self, piece: bytes) -> None:
+        if not log.is_json():
+            self._backlog = (self._backlog + piece)[-BACKLOG_BYTES:]
+            return
+        lines = (self._begun + piece).split(b"\n")
+        self._begun = lines.pop()[-PIECE:]
+        backlog = self._backlog + b"".join(map(log.relayed, lines))
+        over = len(backlog) - BACKLOG_BYTES
+        self._backlog = backlog[backlog.find(b"\n", over) + 1 :] if over > 0 else backlog
 
     def flush(self) -> None:
         """Pass on what stderr takes now; the rest waits, and the oldest is dropped first."""
         poller = select.poll()
         poller.register(2, select.POLLOUT)
         while self._backlog and poller.poll(0):
+            piece = self._backlog[:PIECE]
+            piece = piece[: piece.rfind(b"\n") + 1] or piece  # whole lines, if there are any
             try:
-                self._backlog = self._backlog[os.write(2, self._backlog[:PIECE]) :]
+                self._backlog = self._backlog[os.write(2, piece) :]
             except OSError:
                 self._backlog = b""
 
@@ -93,6 +109,9 @@ class Relay:
         return tuple((self._tail + last)[-TAIL_LINES:])
 
     def close(self) -> None:
+        if self._begun:
+            self._pass_on(b"\n")
+            self.flush()
         if self._descriptor >= 0:
             self._loop.unwatch(self._descriptor)
             os.close(self._descriptor)

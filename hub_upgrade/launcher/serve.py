@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 
 from hub_upgrade.errors import HubError
 from hub_upgrade.host import container, log, processes
@@ -61,7 +60,7 @@ def main(argv: list[str]) -> int:
     except StoppedEarly:
         return 0
     except HubError as error:
-        print(f"hub.pyz serve: {error.sentence}", file=sys.stderr)
+        log.say("hub.pyz serve", error.sentence, log.ERROR)
         return error.exit_code
     if not proving:
         tell_of_loopback(settings.host)

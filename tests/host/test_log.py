@@ -42,6 +42,21 @@ class LogTest(unittest.TestCase):
             self.assertLessEqual(len(line.encode()), log.PIPE_BUF)
             self.assertTrue(json.loads(line)["message"])
 
+    def test_a_line_of_another_process_is_passed_on_or_wrapped(self) -> None:
+        with mock.patch.dict(os.environ, {log.FORMAT_VARIABLE: "json"}):
+            own = log.line("hub", "it serves", log.INFO, {"version": "1"})
+            self.assertEqual(own, log.relayed(own[:-1]))
+            for printed in (
+                b"Traceback (most recent call last):", b'{"time":', b'{"time":"x"}', b"[1]", b"{}",
+                b'{"time":1,"message":2}', b'{"time":' * 9000, b"\xff\x1b[2J", own + b"x" * 9000,
+            ):  # fmt: skip
+                line = log.relayed(printed).decode()
+                value = json.loads(line)
+                self.assertEqual(("hub", "warning"), (value["source"], value["level"]))
+                self.assertEqual(1, line.count("\n"))
+                self.assertLessEqual(len(line), log.PIPE_BUF)
+            self.assertEqual([b"", b""], [log.relayed(b""), log.relayed(b" \t")])
+
     def test_a_closed_or_full_stderr_is_no_reason_to_stop_or_to_wait(self) -> None:
         code = "from hub_upgrade.host import log\nfor _ in range(40): log.say('hub', 'x' * 3000)\n"
         reader, writer = os.pipe()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from unittest import mock
 
-from hub_upgrade.host import interpreter, processes
+from hub_upgrade.host import interpreter, log, processes
 from hub_upgrade.host.files import Lock
 from hub_upgrade.host.loop import Loop
 from hub_upgrade.launcher import child as child_module
@@ -107,6 +107,39 @@ class RelayTest(Scene):
         self.assertLessEqual(len(self.relay._partial), LINE_CHARACTERS)
         self.print(b"\n" + b"y" * 60_000 + b"\n")
         self.assertEqual([len(line) <= LINE_CHARACTERS for line in self.relay.tail()], [True] * 2)
+
+    def json_log(self) -> None:
+        chosen = mock.patch.dict(os.environ, {log.FORMAT_VARIABLE: "json"})
+        chosen.start()
+        self.addCleanup(chosen.stop)
+
+    def test_in_a_json_log_whole_lines_are_passed_on_each_an_object(self) -> None:
+        self.json_log()
+        own = log.line("hub", "it serves", log.INFO, {})
+        for piece in (b"Trace", b"back\nends", b" here\n\n" + own[:9], own[9:], b"no end"):
+            self.print(piece)
+        os.close(self.output)
+        self.output = -1
+        self.relay.drain()
+        lines = self.said().splitlines()
+        texts = [json.loads(line)["message"] for line in lines]
+        self.assertEqual(["Traceback", "ends here", "it serves", "no end"], texts)
+        self.assertEqual(own.decode().strip(), lines[2])
+
+    def test_in_a_json_log_no_line_is_cut_whatever_is_dropped(self) -> None:
+        self.json_log()
+        self.fill_stderr()
+        for number in range(2000):
+            self.print(b"%04d " % number + b"x" * (number % 4000) + b"\n")
+        self.assertLessEqual(len(self.relay._backlog), BACKLOG_BYTES)
+        self.said()
+        said = ""
+        for _ in range(100):
+            self.relay.flush()
+            said += self.said()
+        texts = [json.loads(line)["message"] for line in said.splitlines()]
+        self.assertTrue(texts[-1].startswith("1999 "))
+        self.assertGreater(len(texts), 10)
 
     def test_a_hub_that_never_stops_printing_does_not_keep_the_launcher(self) -> None:
         with mock.patch.object(os, "read", return_value=b"x" * 65536) as read:
