@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 
-from bench import starts, throughput, upgrades
+from bench import crowd, starts, throughput, upgrades
 from bench.scene import scene
 from bench.table import render
 
@@ -22,7 +22,7 @@ def requests_per_second() -> int:
 
 def main() -> int:
     """Measure and print; 1 when a goal is missed."""
-    rows = [*starts.measure(), *upgrades.measure()]
+    rows = [*starts.measure(), *upgrades.measure(), *crowd.measure()]
     print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}\n")
     print(render(rows) + "\n", flush=True)
     missed = requests_per_second()
