@@ -13,8 +13,6 @@ from hub_upgrade.web.pipe import LINGERING, READING
 TURN = 16
 """Requests answered in one turn of the loop for all those together who sent several at once. Who
 sends one at a time does not wait for more than these."""
-
-
 SPARE_DESCRIPTORS = 160
 """For those turned away, children with their pipes, files, and what the hub holds all its life."""
 LEAST = 16

@@ -15,7 +15,13 @@ TIMED_OUT = error_response(408, "request_timeout", "the request did not arrive w
 
 
 class Limits(NamedTuple):
-    """Every bound of the connections; times in seconds."""
+    """Every bound of the connections; times in seconds.
+
+    A request may take `request_s` from its first byte to the end of its head, and `body_s` from
+    there; `write_s` is without any progress. `grace_s` is what a stuck or idle client has before
+    it can be closed for another one (`crowd.least_deserving`); a feed is looked at every `feed_s`,
+    and a stream that has been silent for `comment_s` gets a comment.
+    """
 
     connections: int = 512
     turned_away: int = 64
