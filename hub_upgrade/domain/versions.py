@@ -12,11 +12,13 @@ CHANNELS = ("latest", "rc")
 
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _PRE = rf"(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
-_VERSION = re.compile(
+PATTERN = (
     rf"v?({_NUMBER})\.({_NUMBER})\.({_NUMBER})"
     rf"(?:-({_PRE}(?:\.{_PRE})*))?"
     r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
 )
+"""All of a version, without an anchor; it means the same in JavaScript's words."""
+_VERSION = re.compile(PATTERN)
 _CANDIDATE = re.compile(r"-rc(?:\.[0-9]+)?")
 
 Identifier = tuple[int, int, str]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from hub_upgrade.domain.operation import CHANNELS, KINDS, MODES, PHASES
+from hub_upgrade.domain import versions
+from hub_upgrade.domain.operation import CHANNELS, KINDS, MODES, PHASES, STEPS
 from hub_upgrade.shapes import Any, NamedTuple
 from hub_upgrade.web.routes import Route
 
 Schema = dict[str, Any]
 
+EVENTS = "text/event-stream"
 TEXT: Schema = {"type": "string"}
 MAYBE: Schema = {"type": ["string", "null"]}
 FLAG: Schema = {"type": "boolean"}
@@ -23,8 +25,9 @@ TIME: Schema = {"type": "string", "format": "date-time"}
 NUMBER: Schema = {"type": "number"}
 VERSION: Schema = {
     "type": "string",
-    "pattern": r"^v?(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})$",
-    "description": "an exact semantic version; pre-releases such as 1.2.3-rc.1 are taken too",
+    "pattern": f"^{versions.PATTERN}$",
+    "maxLength": versions.LONGEST_VERSION,
+    "description": "an exact semantic version",
 }
 CHANNEL: Schema = {"type": "string", "enum": list(CHANNELS)}
 UPGRADE: Schema = {
@@ -39,12 +42,22 @@ def _object(fields: dict[str, Schema], *optional: str) -> Schema:
     return {"type": "object", "properties": fields, "required": required}
 
 
+def _schema(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
 def _list(schema: str) -> Schema:
-    return {"type": "array", "items": {"$ref": f"#/components/schemas/{schema}"}}
+    return {"type": "array", "items": _schema(schema)}
 
 
 SCHEMAS: dict[str, Schema] = {
     "Error": _object({"error": TEXT, "error_description": TEXT}),
+    "Event": _object({
+        "data": {
+            "type": "string", "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/Status"},
+        },
+    }),
     "Health": _object({
         "status": {"const": "ok"}, "service": TEXT, "version": TEXT, "release": TEXT,
         "instance": TEXT,
@@ -57,8 +70,8 @@ SCHEMAS: dict[str, Schema] = {
         "launcher_version": MAYBE, "channel": CHANNEL, "mode": {"enum": list(MODES)},
         "reason": TEXT, "evidence": TEXTS, "previous": MAYBE, "scopes": TEXTS,
         "container_build_time": TEXT, "available_version": TEXT, "config_error": TEXT,
-        "trouble": TEXT,
-    }, "container_build_time", "available_version", "config_error", "trouble"),
+        "trouble": TEXT, "in_place": TEXT,
+    }, "container_build_time", "available_version", "config_error", "trouble", "in_place"),
     "Accepted": _object({
         "operation_id": TEXT, "target_version": MAYBE, "channel": CHANNEL,
         "mode": {"enum": list(MODES)}, "source": TEXT, "reason": MAYBE,
@@ -67,9 +80,10 @@ SCHEMAS: dict[str, Schema] = {
         "operation_id": TEXT, "kind": {"enum": list(KINDS)}, "phase": {"enum": list(PHASES)},
         "mode": {"enum": list(MODES)}, "current_version": TEXT, "target_version": MAYBE,
         "channel": CHANNEL, "log": TEXTS, "started_at": TIME, "finished_at": TIME,
-        "error": TEXT, "step": TEXT, "source": TEXT, "reason": MAYBE, "evidence": TEXTS,
-        "requested_by": MAYBE, "rolled_back_to": MAYBE,
-    }, "finished_at", "error", "source", "reason", "evidence", "requested_by", "rolled_back_to"),
+        "error": TEXT, "step": {"enum": list(STEPS)}, "source": TEXT, "reason": MAYBE,
+        "evidence": TEXTS, "requested_by": MAYBE, "rolled_back_to": MAYBE, "updated_at": TIME,
+    }, "finished_at", "error", "source", "reason", "evidence", "requested_by", "rolled_back_to",
+        "updated_at"),
     "History": _object({"operations": _list("Status")}),
     "Plan": _object({
         "current": TEXT, "target": MAYBE, "channel": CHANNEL, "mode": {"enum": list(MODES)},
@@ -82,7 +96,7 @@ SCHEMAS: dict[str, Schema] = {
 
 
 class About(NamedTuple):
-    """What the table does not say of a route: `answer` names a schema, or a media type; a
+    """What the table does not say of a route: `answer` names a schema, or is a media type; a
     `success` of 0 is for a route that has none yet."""
 
     summary: str
@@ -111,7 +125,7 @@ ABOUT = {
         "The last operation", "Status", refusals=(404,)
     ),
     "GET /api/hub/upgrade/events": About(
-        "The last operation, and every change of it", "text/event-stream"
+        "The last operation, and every change of it", EVENTS
     ),
     "GET /api/hub/upgrade/plan": About(
         "What an upgrade would do, without doing it", "Plan", query=True, refusals=(400,)
@@ -128,23 +142,30 @@ ABOUT = {
     "GET /api/modules/<name>/logs": About("What a module printed", "Modules", 0, refusals=(404,)),
 }  # fmt: skip
 
-WORDS = {
-    400: "bad_request, or, where a body or a query is read: invalid_channel, invalid_body, "
-    "invalid_version",
-    401: "unauthenticated, or invalid_code",
-    403: "insufficient_scope",
-    404: "not_found",
-    405: "method_not_allowed",
-    408: "request_timeout",
-    409: "upgrade_in_flight, no_release_source, nothing_to_roll_back",
-    411: "length_required",
-    413: "a body over 64 KiB",
-    421: "misdirected_request: the Host is not ours",
-    431: "headers over 16 KiB",
-    500: "internal_error: a bug",
-    503: "overloaded, or not ready",
-    507: "cannot_record: the disk takes nothing",
+REFUSALS = {
+    400: (
+        "not HTTP/1.1; or what a body or a query says cannot be",
+        ("bad_request", "invalid_channel", "invalid_body", "invalid_version"),
+    ),
+    401: ("no token, or none that is known", ("unauthenticated", "invalid_code")),
+    403: ("a token without the scope", ("insufficient_scope",)),
+    404: ("there is none", ("not_found",)),
+    405: ("another method, named in Allow", ("method_not_allowed",)),
+    408: ("it did not come whole in time", ("request_timeout",)),
+    409: (
+        "not now, or not from here",
+        ("upgrade_in_flight", "no_release_source", "nothing_to_roll_back"),
+    ),
+    411: ("a body in chunks", ("length_required",)),
+    413: ("a body over 64 KiB", ("bad_request",)),
+    421: ("the Host is not one of ours", ("misdirected_request",)),
+    431: ("headers over 16 KiB, or more than a hundred", ("bad_request",)),
+    500: ("a bug", ("internal_error",)),
+    503: ("too much to do, or not ready", ("overloaded", "not_ready")),
+    507: ("the disk takes nothing", ("cannot_record",)),
 }
+"""What an error's status means, and the codes that come with it."""
+HEADERS = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 405: "Allow"}
 ALWAYS = (400, 405, 408, 411, 413, 431, 500, 503)
 
 
@@ -165,13 +186,18 @@ def describe(routes: Iterable[Route], version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": SCHEMAS,
+            "responses": {f"Error{code}": _refusal(code) for code in REFUSALS},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }  # fmt: skip
 
 
 def _operation(route: Route, about: About) -> dict[str, Any]:
-    made: dict[str, Any] = {"summary": about.summary, "responses": _responses(route, about)}
+    made: dict[str, Any] = {
+        "operationId": f"{route.method.lower()}{re.sub('[^a-z]+', '_', route.path)}".rstrip("_"),
+        "summary": about.summary,
+        "responses": _responses(route, about),
+    }
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         for name in re.findall("<([a-z]+)>", route.path)
@@ -197,13 +223,25 @@ def _operation(route: Route, about: About) -> dict[str, Any]:
 
 def _responses(route: Route, about: About) -> dict[str, Any]:
     kind = about.answer if "/" in about.answer else "application/json"
-    schema = TEXT if "/" in about.answer else {"$ref": f"#/components/schemas/{about.answer}"}
+    schema = TEXT if kind.startswith("text/") else _schema(about.answer)
+    if kind == EVENTS:  # what one event is, as every reader of OpenAPI 3.1 takes it
+        schema = _schema("Event")
     success = {"description": about.summary, "content": {kind: {"schema": schema}}}
     answers: dict[str, Any] = {str(about.success): success} if about.success else {}
     codes = {*ALWAYS, *about.refusals}
     codes |= set() if route.any_host else {421}
     codes |= {401, 403} if route.scope is not None else set()
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     for code in sorted(codes):
-        answers[str(code)] = {"description": WORDS[code], "content": error}
+        answers[str(code)] = {"$ref": f"#/components/responses/Error{code}"}
     return answers
+
+
+def _refusal(code: int) -> dict[str, Any]:
+    """The answer of that status, which every route that has it shares."""
+    text, words = REFUSALS[code]
+    narrowed = {"properties": {"error": {"enum": list(words)}}}
+    schema = {"allOf": [_schema("Error"), narrowed]}
+    made = {"description": text, "content": {"application/json": {"schema": schema}}}
+    if code in HEADERS:
+        made["headers"] = {HEADERS[code]: {"required": True, "schema": TEXT}}
+    return made

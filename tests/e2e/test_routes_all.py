@@ -14,8 +14,10 @@ from typing import Any
 from hub_upgrade.host import files
 from hub_upgrade.host.token_store import ADMIN, READ
 from hub_upgrade.web.api import ROUTES
+from hub_upgrade.web.openapi import describe
 from hub_upgrade.web.server import MAX_BODY
 from tests.e2e import served, wrong
+from tests.e2e.harness import cli
 from tests.e2e.served import Case
 from tests.e2e.wire import STREAM, Answer, Wire, request
 from tests.e2e.wrong import FOREIGN, LONG, MARK, Told
@@ -112,6 +114,13 @@ class RoutesTest(unittest.TestCase):
             with self.subTest(case.name):
                 self.assertIn(case.base[0], (*case.about.refusals, case.about.success))
                 self.assertNotIn(case.base[0], (401, 403, 405))
+
+    def test_the_description_is_the_command_line_s_too(self) -> None:
+        printed = cli(self.scene.served.program, "openapi").stdout.encode()
+        for _ in range(2):
+            answer = self.send(request("GET", "/api/openapi.json"))
+            self.assertEqual((200, printed), (answer.status, answer.body))
+        self.assertEqual(json.loads(printed), describe(ROUTES, "1.0.0"))
 
     def test_methods(self) -> None:
         for case in self.cases:
