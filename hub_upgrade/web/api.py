@@ -30,7 +30,7 @@ from hub_upgrade.web.messages import (
 )
 from hub_upgrade.web.modules import get_modules, no_module
 from hub_upgrade.web.routes import Route
-from hub_upgrade.web.session import post_session
+from hub_upgrade.web.session import Refusals, post_session
 
 SERVICE = "parachute-hub"
 UPGRADE_FEED = "upgrade"
@@ -83,6 +83,7 @@ class App:
         self.desk = desk
         self.missing = missing
         self.build_time = build_time
+        self.refusals = Refusals(clock)
         self.available: str | None = None
         self.description: Response | None = None
         self.health = json_response(

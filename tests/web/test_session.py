@@ -73,12 +73,21 @@ class SignInTest(SessionCase):
         before = os.stat(self.home.tokens).st_mtime_ns
         for code in (codes[0], codes[1][:-1], codes[1].swapcase(), self.admin, "", " ", "x",
                      "ü", "\ud800", "\udcff", "a\0b", "x" * 60_000):
+            self.now += 2
             with captured.stderr() as log:
                 text = self.refused(401, "invalid_code", "POST", PATH, {"code": code})
             self.assertEqual(1, len(log.lines), code[:20])
             if len(code) > 20:
                 self.assertNotIn(code[:20], log.text + text)
         self.assertEqual(before, os.stat(self.home.tokens).st_mtime_ns)
+
+    def test_nobody_fills_the_log_by_guessing(self) -> None:
+        with captured.stderr() as log:
+            for number in range(12):
+                self.now += 0.25
+                self.refused(401, "invalid_code", "POST", PATH, {"code": str(number)})
+        said = "hub: a sign-in code was refused, from 192.0.2.7"
+        self.assertEqual([said, *[f"{said}, and 3 before it"] * 2], log.lines)
 
     def test_a_code_lives_a_quarter_of_an_hour(self) -> None:
         code = self.tokens.create_code("x")
