@@ -50,8 +50,8 @@ class Tour:
         self.repository = os.path.join(scratch, "releases")
         self.token_file = os.path.join(scratch, "token")
         self.installed = str(ROOT / "dist" / "hub.pyz")
-        self.newer = os.path.join(scratch, "newer.pyz")
         self.next_version = _bumped(VERSION, 1)
+        self.third_version = _bumped(VERSION, 2)
         self.url = ""
         self._token = ""
         self._serve: subprocess.Popen[str] | None = None
@@ -63,12 +63,23 @@ class Tour:
         title(f"1. Build {VERSION}, and {self.next_version} as the release to upgrade to")
         os.makedirs(os.path.dirname(self.installed), exist_ok=True)
         build_pyz.build(self.installed, VERSION)
-        build_pyz.build(self.newer, self.next_version)
         os.mkdir(self.home, 0o700)
         config = {"probation_s": PROBATION_S, "home_persists": True}  # as long as the tour does
         Path(self.home, "hub.json").write_text(json.dumps(config))
         print(f"scratch directory: {self.scratch}")
-        print(self.hub("release", "publish", self.repository, "--channel", "latest", self.newer))
+        self.publish(self.next_version)
+        self._token = self.hub(
+            "token", "create", "--scope", "hub:admin", "--name", "tour", "--config-dir", self.home
+        )
+        descriptor = os.open(self.token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(self._token)
+
+    def publish(self, version: str) -> None:
+        """Build a release of that version, and put it into the repository."""
+        built = os.path.join(self.scratch, f"hub-{version}.pyz")
+        build_pyz.build(built, version)
+        print(self.hub("release", "publish", self.repository, "--channel", "latest", built))
 
     def serve(self) -> None:
         """Start it as an operator would."""
@@ -89,12 +100,6 @@ class Tour:
         if not line.startswith("listening on "):
             raise TourError("the hub did not start")
         self.url = line.split()[-1]
-        self._token = self.hub(
-            "token", "create", "--scope", "hub:admin", "--name", "tour", "--config-dir", self.home
-        )
-        descriptor = os.open(self.token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(self._token)
 
     def upgrade(self) -> None:
         """The real POST, followed to its end."""
@@ -137,7 +142,11 @@ class Tour:
 
     def go_on(self) -> None:
         """Say what to try, and serve until somebody asks for the end."""
-        title("4. It goes on serving: what to try next, in another terminal")
+        title(f"4. It goes on serving, and {self.third_version} is there too")
+        self.publish(self.third_version)
+        print("\nOpen its page, signed in, and press Upgrade (good once, for 15 minutes):\n")
+        print(f"  {self.hub('token', 'link', '--name', 'link:tour', '--config-dir', self.home)}\n")
+        print("Or in another terminal:\n")
         print(self.what_to_try())
         print("\nCtrl-C stops it, and removes the scratch directory.", flush=True)
         assert self._serve is not None
@@ -148,17 +157,17 @@ class Tour:
         hub = _shown(sys.executable, self.installed)
         home = shlex.quote(self.home)
         bearer = f'-H "Authorization: Bearer $(cat {shlex.quote(self.token_file)})"'
-        third, third_file = _bumped(VERSION, 2), shlex.quote(os.path.join(self.scratch, "3.pyz"))
-        build = _shown(sys.executable, str(ROOT / "build_pyz.py"))
         return "\n".join([
-            "  # what runs, and how the upgrade went",
+            "  # another link to the page",
+            f"  {hub} token link --config-dir {home}",
+            "",
+            "  # what runs, how the last operation went, and whether all is well",
             f"  curl {self.url}/health",
             f"  curl {bearer} {self.url}/api/hub/upgrade/status",
             f"  {hub} status --config-dir {home}",
+            f"  {hub} doctor --config-dir {home}",
             "",
-            f"  # publish {third}, look at the plan, and upgrade from the command line",
-            f"  {build} --version {third} --output {third_file}",
-            f"  {hub} release publish {shlex.quote(self.repository)} --channel latest {third_file}",
+            f"  # what an upgrade to {self.third_version} would do, and doing it",
             f"  {hub} plan --config-dir {home}",
             f"  {hub} upgrade --config-dir {home}",
             "",
@@ -235,7 +244,7 @@ def _bumped(version: str, by: int) -> str:
 
 def _environment() -> dict[str, str]:
     """Ours, without what would steer a hub."""
-    steers = ("PARACHUTE_", "LISTEN_", "NOTIFY_SOCKET", "PORT")
+    steers = ("PARACHUTE_", "LISTEN_", "NOTIFY_SOCKET", "PORT", "RENDER_", "FLY_")
     return {name: value for name, value in os.environ.items() if not name.startswith(steers)}
 
 
