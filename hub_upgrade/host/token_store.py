@@ -99,6 +99,12 @@ class TokenStore:
             self._fresh_until = 0.0  # it may have been made since the last look
         return None
 
+    def known(self, digest: str) -> bool:
+        """Whether the token of this digest is good now."""
+        return any(
+            known.digest == digest and not expired(known.expires_at) for known in self._current()
+        )
+
     def any(self) -> bool:
         """Whether anybody could sign in already; the command line's own tokens do not count."""
         return any(

@@ -18,6 +18,7 @@ from hub_upgrade.upgrade import accept
 from hub_upgrade.upgrade.accept import Desk
 from hub_upgrade.upgrade.ports import Store
 from hub_upgrade.web.assets import get_page, get_script, get_style
+from hub_upgrade.web.auth import digest_of
 from hub_upgrade.web.bodies import read_object, read_query, read_upgrade
 from hub_upgrade.web.messages import (
     Answer,
@@ -175,9 +176,9 @@ def get_status(_request: Request, app: App) -> Answer:
     return Response(200, wire)
 
 
-def get_events(_request: Request, _app: App) -> Answer:
-    """The same record now, and again whenever it changes."""
-    return Stream(UPGRADE_FEED)
+def get_events(request: Request, _app: App) -> Answer:
+    """The same record now, and again whenever it changes, as long as the token is good."""
+    return Stream(UPGRADE_FEED, digest_of(request.headers["authorization"]))
 
 
 def get_history(_request: Request, app: App) -> Answer:

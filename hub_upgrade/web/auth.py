@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hub_upgrade.host.token_entries import digest
 from hub_upgrade.host.token_store import Principal, TokenStore
+
+
+def digest_of(header: str) -> str:
+    """The SHA-256 of the token in such a header: who it was, without what makes one that."""
+    return digest(header.partition(" ")[2].strip(" "))
 
 
 def bearer(tokens: TokenStore) -> Callable[[str | None], Principal | None]:

@@ -200,17 +200,17 @@ class Connection(Pipe):
         if isinstance(answer, Response):
             self.reply(answer)
         elif isinstance(answer, Stream):
-            self._listen(answer.name, request.method == "HEAD")
+            self._listen(answer, request.method == "HEAD")
         else:
             self._wait(answer)
 
-    def _listen(self, name: str, head_only: bool) -> None:
+    def _listen(self, wanted: Stream, head_only: bool) -> None:
         """Become a stream: nothing more is read as a request, and only the end ends the answer."""
         owner = self._owner
         head = owner.handler.stream_head()
         listener = None
         if not (head_only or owner.closing):
-            listener = owner.streams.admit(self, name)
+            listener = owner.streams.admit(self, wanted)
             if listener is None:
                 self.reply(OVERLOADED)
                 return

@@ -15,7 +15,7 @@ from hub_upgrade.web import record
 from hub_upgrade.web.connection import Connection
 from hub_upgrade.web.crowd import Turns, affordable, least_deserving
 from hub_upgrade.web.limits import LIMITS, OVERLOADED, Limits
-from hub_upgrade.web.messages import Answer, Later, Request
+from hub_upgrade.web.messages import Answer, Later, Request, Stream
 from hub_upgrade.web.pipe import LINGERING, READING, STREAMING, WAITING, WRITING
 from hub_upgrade.web.server import Handler
 from hub_upgrade.web.streams import Feeds, Streams
@@ -39,7 +39,7 @@ NO_FEEDS: Feeds = {}
 
 class Connections:
     """All the clients of a hub, on its loop. `respond` is called with whole requests only; `feeds`
-    are what a `Stream` can name."""
+    are what a `Stream` can name, `known` says whether the token of one is still good."""
 
     def __init__(
         self,
@@ -48,13 +48,14 @@ class Connections:
         respond: Callable[[Request], Answer],
         limits: Limits = LIMITS,
         feeds: Feeds = NO_FEEDS,
+        known: Callable[[str], bool] = lambda _who: True,
     ) -> None:
         self.loop = loop
         self.handler = Handler()
         self.respond = respond
         self.closing = False
         self.turns = Turns(loop)
-        self.streams = Streams(loop, feeds, limits)
+        self.streams = Streams(loop, feeds, limits, known)
         self._listener = listener
         self._limits = limits
         self._most = affordable(limits.connections)
@@ -240,7 +241,8 @@ class Connections:
         state = WRITING if entry.output else LINGERING if connection.unread else READING
         if entry.stream is not None:
             state = STREAMING
-            connection.stream = self.streams.admit(connection, entry.stream, entry.seen)
+            wanted = Stream(entry.stream, entry.who)
+            connection.stream = self.streams.admit(connection, wanted, entry.seen)
             if connection.stream is None:
                 connection.sock.close()
                 return

@@ -54,9 +54,13 @@ class Later(NamedTuple):
 
 class Stream(NamedTuple):
     """An answer that goes on: the present object of a feed, then one event for each change of it
-    (server-sent events). `Connections` knows the feeds by name."""
+    (server-sent events). `Connections` knows the feeds by name.
+
+    `who` is the digest of the token that it was asked with: it ends when that is good no more.
+    """
 
     name: str
+    who: str = ""
 
 
 Answer = Union[Response, Later, Stream]

@@ -13,6 +13,7 @@ One JSON object a connection (fields may be added, none changes):
     age        seconds in its present state: idle, receiving, or without progress in sending
     stream     (event streams only) the name of the feed that it listens to
     seen       (event streams only) the SHA-256 of the object that was sent to it last, or nothing
+    who        (event streams only) the SHA-256 of its token
 
 What the kernel holds for a connection stays there. A request that stands whole in `input` (sent
 before the answer to the one before was taken) is answered by the new image. A stream has `close`
@@ -43,6 +44,7 @@ class Entry(NamedTuple):
     age: float
     stream: str | None
     seen: str
+    who: str
 
 
 def write(connection: Connection, now: float) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def write(connection: Connection, now: float) -> dict[str, Any]:
         "age": round(now - connection.since, 3),
     }
     if stream is not None:
-        entry.update(stream=stream.name, seen=stream.seen)
+        entry.update(stream=stream.name, seen=stream.seen, who=stream.who)
     return entry
 
 
@@ -79,4 +81,5 @@ def read(entry: dict[str, Any]) -> Entry:
         age=float(entry.get("age", 0.0)),
         stream=None if stream is None else str(stream),
         seen=str(entry.get("seen", "")),
+        who=str(entry.get("who", "")),
     )

@@ -14,6 +14,7 @@ from hub_upgrade.host.files import sha256
 from hub_upgrade.host.loop import HANGUP, READ, WRITE, Loop
 from hub_upgrade.shapes import Optional
 from hub_upgrade.web.limits import Limits
+from hub_upgrade.web.messages import Stream
 from hub_upgrade.web.pipe import Pipe
 
 RETRY = b"retry: 1000\n\n"
@@ -50,14 +51,15 @@ class Feed:
 
 
 class Listener:
-    """One client of a feed; `seen` is the digest of the object that was sent to it last."""
+    """One client of a feed; `seen` is the digest of the object that was sent to it last, `who` that
+    of its token."""
 
-    __slots__ = ("_feed", "_pipe", "name", "seen")
+    __slots__ = ("_feed", "_pipe", "name", "seen", "who")
 
-    def __init__(self, pipe: Pipe, name: str, feed: Feed, seen: str) -> None:
+    def __init__(self, pipe: Pipe, wanted: Stream, feed: Feed, seen: str) -> None:
         self._pipe = pipe
         self._feed = feed
-        self.name = name
+        self.name, self.who = wanted
         self.seen = seen
 
     def begin(self, head: bytes) -> None:
@@ -95,17 +97,24 @@ class Listener:
             self._pipe.put(COMMENT)
             self._listen()
 
+    def end(self) -> None:
+        """Close the connection: whoever it is may not listen any more."""
+        self._pipe.drop()
+
     def leave(self) -> None:
         """The connection is closed."""
         self._feed.listeners.discard(self)
 
 
 class Streams:
-    """All the listeners of a hub."""
+    """All the listeners of a hub; `known` says of a token's digest whether it is still good."""
 
-    def __init__(self, loop: Loop, feeds: Feeds, limits: Limits) -> None:
+    def __init__(
+        self, loop: Loop, feeds: Feeds, limits: Limits, known: Callable[[str], bool]
+    ) -> None:
         self._loop = loop
         self._limits = limits
+        self._known = known
         self._feeds = {name: Feed(source) for name, source in feeds.items()}
         self._looking = False
 
@@ -113,14 +122,14 @@ class Streams:
         """How many listeners there are."""
         return sum(len(feed.listeners) for feed in self._feeds.values())
 
-    def admit(self, pipe: Pipe, name: str, seen: str = "") -> Listener | None:
+    def admit(self, pipe: Pipe, wanted: Stream, seen: str = "") -> Listener | None:
         """A new listener; None where there is no such feed, or no room. Those who are there
         already hear on the way of anything new."""
-        feed = self._feeds.get(name)
+        feed = self._feeds.get(wanted.name)
         if feed is None or self.count() >= self._limits.streams:
             return None
         feed.look()
-        listener = Listener(pipe, name, feed, seen)
+        listener = Listener(pipe, wanted, feed, seen)
         feed.listeners.add(listener)
         if USER_TIMEOUT is not None:
             try:
@@ -141,6 +150,9 @@ class Streams:
                 continue
             feed.look()
             for listener in list(feed.listeners):
+                if not self._known(listener.who):
+                    listener.end()
+                    continue
                 listener.tell()
                 listener.sweep(now, self._limits)
         self._looking = self.count() > 0

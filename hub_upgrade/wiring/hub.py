@@ -180,6 +180,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         inherited.listener,
         lambda request: dispatch(table, request, app),
         feeds={UPGRADE_FEED: store.wire},
+        known=tokens.known,
     )
     hub = Hub(loop, settings, inherited, connections, operations, digest)
     if inherited.handoff_fd < 0:

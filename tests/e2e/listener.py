@@ -14,12 +14,12 @@ EVENTS = "/api/hub/upgrade/events"
 class Listener:
     """A stream on one connection; `heard` are its events so far."""
 
-    def __init__(self, hub: Hub, host: str = "127.0.0.1") -> None:
+    def __init__(self, hub: Hub, host: str = "127.0.0.1", token: str = "") -> None:
         self.heard: list[dict[str, Any]] = []
         self.comments = 0
         self.closed = False
         self._rest = b""
-        token = hub.token()
+        token = token or hub.token()
         self._sock = socket.create_connection((host, hub.port), WAIT_S)
         self._sock.sendall(
             f"GET {EVENTS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"

@@ -67,6 +67,30 @@ class StreamCase(WebTest):
 
 
 class StreamTest(StreamCase):
+    def test_it_ends_when_its_token_is_good_no_more_and_no_other_does(self) -> None:
+        thing, good = Thing(b"1"), {"a", "b"}
+
+        def asked(request: Request) -> Answer:
+            return Stream("it", request.query)
+
+        world = self.world(asked, FAST, feeds={"it": thing})
+        world.connections.streams._known = good.__contains__
+        mine, other = world.client().get("/?a"), world.client().get("/?b")
+        for client in (mine, other):
+            self.hears(client, b"1")
+        good.remove("a")
+        thing.now = b"2"
+        self.assertTrue(mine.is_closed())
+        self.assertNotIn(b"2", mine.buffer.partition(b"data: ")[2])
+        self.hears(other, b"2")
+
+        new = self.cross(world, asked, limits=FAST, feeds={"it": thing})
+        new.connections.streams._known = good.__contains__
+        thing.now = b"3"
+        self.hears(other, b"3")
+        good.clear()
+        self.assertTrue(other.is_closed(), "another image knows who it is as well")
+
     def test_the_head_then_the_present_object_and_nothing_as_long_as_it_stays(self) -> None:
         _, client = self.listening(Thing(b'{"a":1}'))
         client.world.until(lambda: b"data: " in client.pull())
