@@ -313,6 +313,17 @@ class Codes(unittest.TestCase):
         self.store.create((READ,), "x")
         self.assertTrue(self.store.any())
 
+    def test_a_digest_tells_whether_its_token_is_good_now(self) -> None:
+        token = self.store.create((READ,), "x")
+        old = self.store.create((READ,), "old", time.time() - 1)
+        self.store.seed("s3cret-of-the-operator", "admin-file")
+        for secret, good in ((token, True), ("s3cret-of-the-operator", True), (old, False),
+                             ("nobody", False)):
+            self.assertEqual(good, self.store.known(files.sha256(secret.encode())), secret)
+        self.assertFalse(self.store.known(""))
+        self.store.revoke("x")
+        self.assertFalse(self.store.known(files.sha256(token.encode())))
+
     def test_a_token_from_elsewhere_is_not_written_down(self) -> None:
         self.store.create((READ,), "x")
         self.assertIsNone(self.store.check("s3cret-of-the-operator"))
