@@ -247,9 +247,16 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--outside", action="store_true", help="only what needs programs from outside (make e2e)"
     )
-    parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 2))
+    parser.add_argument("--jobs", type=int, help="modules at once (by the number of cores)")
     parser.add_argument("--limit", type=float, default=MODULE_LIMIT_S, help="seconds for a module")
     return parser.parse_args(argv)
+
+
+def jobs_for(asked: argparse.Namespace) -> int:
+    """End-to-end tests mostly wait, so two a core; crash tests and what is outside keep one busy."""
+    cores = os.cpu_count() or 2
+    heavy = asked.crash or asked.outside
+    return max(1, asked.jobs or max(2, cores if heavy else 2 * cores))
 
 
 def main(argv: list[str]) -> int:
@@ -261,7 +268,7 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     root = Path(tempfile.mkdtemp(prefix="hub-tests-"))
     try:
-        outcomes = run(names, max(1, asked.jobs), asked.limit, root)
+        outcomes = run(names, jobs_for(asked), asked.limit, root)
     except KeyboardInterrupt:
         print("interrupted")
         return 128 + signal.SIGINT

@@ -196,8 +196,8 @@ class ConfigTest(SettingsTest):
         self.assertIsNone(self.with_config({}).home_persists)
         for word in (True, False):
             self.assertIs(self.with_config({"home_persists": word}).home_persists, word)
-        for bad in ("true", 1, 0, None, []):
-            found = self.assert_problem({"home_persists": bad}, "hub.json: home_persists ")
+        for wrong in ("true", 1, 0, None, []):
+            found = self.assert_problem({"home_persists": wrong}, "hub.json: home_persists ")
             self.assertIsNone(found.home_persists)
 
     def test_draining_ends_two_seconds_before_the_stop(self) -> None:
