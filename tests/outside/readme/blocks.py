@@ -10,6 +10,28 @@ README = Path(__file__).resolve().parents[3] / "README.md"
 FENCE = "```"
 HEADING = re.compile(r"(#+) (.*)")
 CODE = re.compile(r"`([^`]+)`")
+COMMAND = re.compile(
+    r"([A-Z]+=\S+ )?"
+    r"(hub\.pyz|make|docker|su|ssh|systemctl|journalctl|crontab|curl|rm|nginx|caddy)( |$)"
+)
+PATTERNS = frozenset({"hub.pyz", "hub.pyz ...", "docker exec hub python3 /opt/hub.pyz"})
+"""Half a command, or the file."""
+NOT_RUN = {
+    "make test": "the run that tests/test_readme.py is part of",
+    "make e2e": "the run that tests/outside is part of",
+    "make crash": "a part of .ci/run of its own",
+    "make crash FULL=1": "takes hours",
+    "SEED=N make crash": "a pattern: the seed is printed",
+    "make test-all": "a part of .ci/run of its own",
+    "make lint": "a part of .ci/run of its own",
+    "make image": "makes another image than the README's; run by hand",
+    "make bench": "takes minutes, and its figures are the README's own",
+    "hub.pyz serve": "run as python3 dist/hub.pyz serve, and by the unit",
+    "hub.pyz serve --factory": "tests/e2e/test_factory.py does",
+    "crontab -e": "opens an editor; what is written there is installed by crontab FILE",
+    "crontab -r": "run with -u, in the block that it explains",
+}
+"""The commands that no test here types as they are, and why."""
 
 
 class Block(NamedTuple):
@@ -61,6 +83,12 @@ def said(first: str) -> str:
     if len(found) != 1:
         raise AssertionError(f"README.md has {len(found)} blocks that begin with {first!r}")
     return found.pop()
+
+
+def commands(readme: Readme) -> list[str]:
+    """What stands in a sentence and could be typed."""
+    spans = dict.fromkeys(code(readme.prose))
+    return [span for span in spans if COMMAND.match(span) and span not in PATTERNS]
 
 
 def code(prose: str) -> list[str]:

@@ -88,13 +88,18 @@ class Machine:
             for _number, names, place in places:
                 wanted = set(filter(None, names.split(",")))
                 if kind == ("cgroup" if names else "cgroup2") and wanted <= set(options.split(",")):
-                    group = Path(point + place.rstrip("/"), f"machine-{os.getpid()}-{id(self):x}")
-                    if not group.exists():
-                        group.mkdir()
-                        self.groups.append(group)
-                        for file in ("cpuset.cpus", "cpuset.mems"):  # version 1: empty, none enters
-                            if (group / file).exists() and (group / "tasks").exists():
-                                (group / file).write_text((group.parent / file).read_text())
+                    self._make_group(Path(point + place.rstrip("/")))
+
+    def _make_group(self, parent: Path) -> None:
+        _remove_what_nobody_needs(parent)
+        group = parent / f"machine-{os.getpid()}-{id(self):x}"
+        if group in self.groups:
+            return
+        group.mkdir()
+        self.groups.append(group)
+        for file in ("cpuset.cpus", "cpuset.mems"):  # in version 1 empty: then nobody can enter
+            if (group / file).exists() and (group / "tasks").exists():
+                (group / file).write_text((parent / file).read_text())
 
     def _grouped(self) -> str:
         """A line for the shell that goes there and becomes its arguments."""
@@ -109,8 +114,7 @@ class Machine:
                 os.kill(self.process, signal.SIGKILL)
             wait_for(lambda: not os.path.exists(f"/proc/{self.process}"), "the machine's end")
         for group in self.groups:
-            for place, _below, _files in os.walk(group, topdown=False):
-                wait_for(partial(_removed, place), f"the end of {place}")
+            wait_for(partial(_removed, group), f"the end of {group}")
         shutil.rmtree(self.directory)
 
     # --- what is said to it ---
@@ -140,25 +144,35 @@ class Machine:
         """The command before a command that is run in there."""
         return ["nsenter", f"--target={self.process}", *NAMESPACES, "--root", "--wd"]
 
-    @contextlib.contextmanager
-    def network(self) -> Iterator[None]:
-        """Sockets that this thread makes meanwhile are the machine's."""
-        with open("/proc/thread-self/ns/net") as ours, open(f"/proc/{self.process}/ns/net") as its:
-            _set_network(its.fileno())
-            try:
-                yield
-            finally:
-                _set_network(ours.fileno())
-
     def journal(self, unit: str = "parachute-hub") -> str:
         """What a service printed."""
         return self.sh(f"journalctl --no-pager --output=cat --unit={unit}")
 
 
-def _removed(place: str) -> bool:
-    with contextlib.suppress(FileNotFoundError, OSError):
-        os.rmdir(place)
-    return not os.path.exists(place)
+@contextlib.contextmanager
+def network_of(process: int) -> Iterator[None]:
+    """Sockets that this thread makes meanwhile are in the network of that process."""
+    with open("/proc/thread-self/ns/net") as ours, open(f"/proc/{process}/ns/net") as its:
+        _set_network(its.fileno())
+        try:
+            yield
+        finally:
+            _set_network(ours.fileno())
+
+
+def _removed(group: Path) -> bool:
+    """Whether a control group is gone, with those below it: none can go while somebody is in it."""
+    for place, _below, _files in os.walk(group, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
+    return not group.exists()
+
+
+def _remove_what_nobody_needs(parent: Path) -> None:
+    """What a test that was killed left behind."""
+    for group in parent.glob("machine-*-*"):
+        if not os.path.exists(f"/proc/{group.name.split('-')[1]}"):
+            _removed(group)
 
 
 def _set_network(descriptor: int) -> None:

@@ -19,7 +19,7 @@ class ServerCase(MachineCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.visitor = Visitor(self.machine)
+        self.visitor = Visitor(self.machine.process)
         home = Path(self.machine.directory, "upper/etc/skel/.parachute")
         self.machine.sh(
             "mkdir -m 700 /etc/skel/.parachute; "

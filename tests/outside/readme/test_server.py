@@ -10,13 +10,15 @@ import unittest
 
 from hub_upgrade.version import VERSION
 from tests.e2e.harness import WAIT_S, wait_for
-from tests.outside.readme.blocks import read, said
+from tests.outside.readme.blocks import NOT_RUN, commands, read, said
 from tests.outside.readme.server import OWNER, ServerCase
 from tests.outside.readme.visitor import LINK
 
 NEXT = "0.2.0"
+NEWEST = "0.3.0"
 BRIEF_CURL = 'curl() { timeout 3 /usr/bin/curl --silent --fail --write-out "\\n" "$@"; }\n'
 """curl as it is, but not for ever, and heard of when it fails."""
+EVENTS = 'curl -N -H "Authorization: Bearer $TOKEN" http://127.0.0.1:1939/api/hub/upgrade/events'
 MAKE = "make run     # builds a hub, upgrades it before your eyes, and prints a link to its page"
 LEFT = (
     "/root/hub/", "/var/log/", "/var/lib/systemd/", "/var/tmp/", "/usr/lib/python3",
@@ -36,9 +38,11 @@ class Server(ServerCase):
         self.installed()
         self.upgraded()
         self.asked_with_a_token()
+        self.named_in_sentences()
         self.upgraded_by_cron()
-        self.gone_back()
         self.restarted()
+        self.gone_back()
+        self.stopped()
         self.machine.sh(said("systemctl disable --now parachute-hub"))
         left = {one for one in self.files() - before if not one.startswith(LEFT)}
         self.assertEqual(set(), left)
@@ -50,7 +54,8 @@ class Server(ServerCase):
     def installed(self) -> None:
         told = self.install()
         self.assertIn("listening on http://127.0.0.1:1939", told)
-        self.visitor.signs_in(told)
+        wait_for(lambda: LINK.search(self.machine.journal()), "the link")
+        self.visitor.signs_in(self.machine.journal())
         self.assertEqual(self.visitor.version(), VERSION)
         another = self.machine.sh(said("su - parachute -c 'hub.pyz token link'"))
         self.visitor.signs_in(another)
@@ -88,16 +93,15 @@ class Server(ServerCase):
         self.assertEqual(accepted["operation_id"], status["operation_id"])
         self.assertEqual(history["operations"][-1]["phase"], "succeeded")
         self.visitor.finished(accepted["operation_id"])
-        stream = said('curl -N -H "Authorization: Bearer $TOKEN" '
-                      "http://127.0.0.1:1939/api/hub/upgrade/events")  # fmt: skip
-        told = self.machine.run(BRIEF_CURL + asks.partition("\n")[0] + "\n" + stream, OWNER).stdout
+        script = BRIEF_CURL + asks.partition("\n")[0] + "\n" + said(EVENTS)
+        told = self.machine.run(script, OWNER).stdout
         data = [line[6:] for line in told.splitlines() if line.startswith("data: ")]
         self.assertEqual([json.loads(one)["phase"] for one in data], ["succeeded"], told)
 
     def upgraded_by_cron(self) -> None:
         """Its line is cron's, and does its work with no more than cron gives it."""
-        newer = f"/home/{OWNER}/hub-0.3.0.pyz"
-        self.machine.sh(f"python3 build_pyz.py --version 0.3.0 --output {newer}")
+        newer = f"/home/{OWNER}/hub-{NEWEST}.pyz"
+        self.machine.sh(f"python3 build_pyz.py --version {NEWEST} --output {newer}")
         self.machine.sh(f"hub.pyz release publish /srv/releases --channel latest {newer}", OWNER)
         line = said("17 4 * * * /usr/local/bin/hub.pyz upgrade")
         self.machine.sh(f"printf '%s' '{line}' >/tmp/line; crontab -n /tmp/line")
@@ -107,22 +111,34 @@ class Server(ServerCase):
             f"cd /home/{OWNER}; runuser -u {OWNER} -- env -i HOME=/home/{OWNER} LOGNAME={OWNER} "
             f"SHELL=/bin/sh PATH=/usr/bin:/bin sh -c '{command}'"
         )
-        self.assertIn(f"Upgraded: {NEXT} -> 0.3.0, and proven.", told)
+        self.assertIn(f"Upgraded: {VERSION} -> {NEWEST}, and proven.", told)
+
+    def named_in_sentences(self) -> None:
+        """Whatever begins with hub.pyz ends well here, in the README's order; going further back
+        is the only one that changes which version runs."""
+        further = f"hub.pyz upgrade --version {VERSION} --allow-downgrade"
+        named = [one for one in commands(read()) if one.startswith("hub.pyz ")]
+        self.assertIn("hub.pyz doctor", named)
+        for one in named:
+            if one not in NOT_RUN:
+                told = self.machine.sh(one, OWNER)
+                self.assertTrue(told, one)
+                if one == further:
+                    self.assertIn(f"Upgraded: {NEXT} -> {VERSION}, and proven.", told)
+        self.assertEqual(self.visitor.version(), VERSION)
 
     def gone_back(self) -> None:
         told = self.machine.sh(said("hub.pyz rollback"), OWNER)
-        self.assertIn(f"Rolled back: 0.3.0 -> {NEXT}.", told)
-        further = f"hub.pyz upgrade --version {VERSION} --allow-downgrade"
-        self.assertIn(f"`{further}`", read().prose)
-        told = self.machine.sh(further, OWNER)
-        self.assertIn(f"Upgraded: {NEXT} -> {VERSION}, and proven.", told)
+        self.assertIn(f"Rolled back: {NEWEST} -> {VERSION}.", told)
 
     def restarted(self) -> None:
         """Replacing the installed file while it runs breaks nothing, and an upgrade outlives it."""
         self.machine.sh("install -m 755 dist/hub.pyz /usr/local/bin/hub.pyz")
-        self.assertEqual(self.visitor.version(), VERSION)
+        self.assertEqual(self.visitor.version(), NEWEST)
         self.machine.sh("systemctl restart parachute-hub")
-        self.assertEqual(self.visitor.version(), VERSION)
+        self.assertEqual(self.visitor.version(), NEWEST)
+
+    def stopped(self) -> None:
         self.machine.sh("systemctl stop parachute-hub")
         shown = self.machine.sh("systemctl show --property=Result,ExecMainStatus parachute-hub")
         self.assertEqual(shown.split(), ["Result=success", "ExecMainStatus=0"])

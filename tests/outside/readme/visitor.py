@@ -1,4 +1,4 @@
-"""Somebody who asks the hub over HTTP from within a machine's network, also through its proxies."""
+"""Somebody who asks the hub over HTTP in a network of its own, also through a machine's proxies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tests.e2e.harness import FINISHED, WAIT_S, wait_for
-from tests.outside.readme.machine import Machine
+from tests.outside.readme.machine import network_of
 
 LINK = re.compile(r"(https?://[^/\s]+)(/\S*)?/#code=(\S+)")
 
@@ -27,16 +27,16 @@ class Answer(NamedTuple):
 
 
 class Inside(http.client.HTTPConnection):
-    """A connection to 127.0.0.1 of the machine, whatever name it is asked for by."""
+    """A connection to 127.0.0.1 where that process is, whatever name it is asked for by."""
 
-    def __init__(self, machine: Machine, host: str, port: int, trusts: str) -> None:
+    def __init__(self, process: int, host: str, port: int, trusts: str) -> None:
         super().__init__(host, port, timeout=WAIT_S)
         self.default_port = 443 if trusts else 80
-        self._machine = machine
+        self._process = process
         self._trusts = trusts
 
     def connect(self) -> None:
-        with self._machine.network():
+        with network_of(self._process):
             self.sock = socket.create_connection(("127.0.0.1", self.port), WAIT_S)
         if self._trusts:
             context = ssl.create_default_context(cadata=self._trusts)
@@ -44,13 +44,14 @@ class Inside(http.client.HTTPConnection):
 
 
 class Visitor:
-    """Asks by one name, at one port, below one path; `trusts` is a certificate (PEM) for TLS."""
+    """Asks by one name, at one port, below one path; `trusts` is a certificate (PEM) for TLS, and
+    `process` one in whose network that is."""
 
     def __init__(
-        self, machine: Machine, host: str = "127.0.0.1", port: int = 1939, path: str = "",
+        self, process: int, host: str = "127.0.0.1", port: int = 1939, path: str = "",
         trusts: str = "",
     ) -> None:  # fmt: skip
-        self.machine = machine
+        self.process = process
         self.host = host
         self.port = port
         self.path = path
@@ -62,7 +63,7 @@ class Visitor:
         self, method: str, path: str, body: Any = None
     ) -> Iterator[http.client.HTTPResponse]:
         """An answer whose body is still coming."""
-        connection = Inside(self.machine, self.host, self.port, self.trusts)
+        connection = Inside(self.process, self.host, self.port, self.trusts)
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
             text = None if body is None else json.dumps(body)

@@ -1,0 +1,107 @@
+"""The README as a text: its order, its links, and that whatever it tells to type is run by a test
+or is named here with the reason why not. `tests/outside/readme` runs it."""
+
+from __future__ import annotations
+
+import re
+import unittest
+from pathlib import Path
+
+from hub_upgrade.__main__ import COMMANDS
+from tests.e2e.harness import build, cli
+from tests.outside.readme.blocks import NOT_RUN, Readme, code, commands, read
+
+ROOT = Path(__file__).resolve().parent.parent
+TYPING = "".join(
+    path.read_text() for path in (ROOT / "tests" / "outside" / "readme").glob("test_*.py")
+)
+"""The tests that type what stands there; those that begin with hub.pyz are typed by one that takes
+them from the README."""
+ORDER = [
+    "The two commands", "A picture", "Install", "On a server", "In a container",
+    "Behind nginx or Caddy", "From a laptop, by an SSH tunnel", "How an upgrade works",
+    "What can happen to it", "How to go back", "What it never does by itself", "Configuration",
+    "Signing in, and tokens", "Where the logs are", "How to remove it", "Who writes what in home",
+    "Decisions where the contract is silent", "How it is built", "Tests", "What was measured",
+    "What does not work yet",
+]  # fmt: skip
+FILES = {
+    "On a server": "parachute-hub.service",
+    "In a container": "Dockerfile",
+    "Behind nginx or Caddy": "nginx.conf Caddyfile",
+}
+"""Which files of examples/ stand in which section, word by word."""
+NOT_TYPED = ("# /etc/", "# A base, and five lines", " POST ──>")
+"""How the blocks begin that are files or diagrams."""
+NOT_OURS = frozenset({"--health-cmd", "--version"})
+"""Flags of docker and of build_pyz.py."""
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+
+
+class ReadmeTest(unittest.TestCase):
+    readme: Readme
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.readme = read()
+
+    def test_it_has_its_order(self) -> None:
+        titles = [title for _level, title in self.readme.headings]
+        self.assertEqual([title for title in titles if title in ORDER], ORDER)
+
+    def test_every_link_leads_somewhere(self) -> None:
+        anchors = {
+            re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+            for _level, title in self.readme.headings
+        }
+        links = re.findall(r"\]\(([^)]+)\)", self.readme.prose)
+        self.assertIn("docs/page.png", links)
+        for link in links:
+            if link.startswith("#"):
+                self.assertIn(link[1:], anchors)
+            else:
+                self.assertTrue((ROOT / link).is_file(), link)
+
+    def test_the_examples_stand_in_it_word_by_word(self) -> None:
+        named = set()
+        for heading, files in FILES.items():
+            texts = [block.text for block in self.readme.blocks if block.heading == heading]
+            for name in files.split():
+                named.add(name)
+                self.assertIn((ROOT / "examples" / name).read_text(), texts, name)
+        self.assertEqual(named | {"tour.py"}, {path.name for path in (ROOT / "examples").iterdir()})
+
+    def test_every_block_is_typed_by_a_test(self) -> None:
+        for block in self.readme.blocks:
+            if not block.first.startswith(NOT_TYPED):
+                quoted = re.compile(r"""(["']{1,3})""" + re.escape(block.first) + r"\1")
+                self.assertTrue(quoted.search(TYPING), f"no test types the block {block.first!r}")
+
+    def test_every_command_in_a_sentence_is_typed_by_a_test_or_excused(self) -> None:
+        makefile = (ROOT / "Makefile").read_text()
+        named = commands(self.readme)
+        self.assertEqual(set(), set(NOT_RUN) - set(named), "excused, and not there")
+        for command in named:
+            if "make " in command:
+                target = command.partition("make ")[2].split()[0]
+                self.assertIn(f"\n{target}:", makefile)
+            if command not in NOT_RUN and not command.startswith("hub.pyz "):
+                typed = TYPING + "".join(block.text for block in self.readme.blocks)
+                self.assertIn(command, typed)
+
+    def test_every_flag_there_is_one(self) -> None:
+        program = build("1.0.0")
+        helps = {name: cli(program, name, "--help").stdout for name in COMMANDS if name != "run"}
+        text = " ".join(code(self.readme.prose)) + "".join(b.text for b in self.readme.blocks)
+        for line in re.findall(r"hub\.pyz ([a-z]+)([^\n`']*)", text):
+            for flag in FLAG.findall(line[1]):
+                if line[0] in helps and flag not in NOT_OURS:
+                    self.assertIn(flag, helps[line[0]], line)
+        known = " ".join((*helps.values(), *NOT_OURS, "--help"))
+        for span in code(self.readme.prose):
+            if span.startswith("--"):
+                self.assertIn(span.split()[0], known)
+
+
+if __name__ == "__main__":
+    unittest.main()
