@@ -253,7 +253,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def jobs_for(asked: argparse.Namespace) -> int:
-    """End-to-end tests mostly wait, so two a core; crash tests and what is outside keep one busy."""
+    """Most end-to-end tests wait: two a core; crash tests and what is outside keep one busy."""
     cores = os.cpu_count() or 2
     heavy = asked.crash or asked.outside
     return max(1, asked.jobs or max(2, cores if heavy else 2 * cores))

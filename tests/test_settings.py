@@ -196,7 +196,7 @@ class ConfigTest(SettingsTest):
         self.assertIsNone(self.with_config({}).home_persists)
         for word in (True, False):
             self.assertIs(self.with_config({"home_persists": word}).home_persists, word)
-        for wrong in ("true", 1, 0, None, []):
+        for wrong in ("true", 1, 0, None, [7]):
             found = self.assert_problem({"home_persists": wrong}, "hub.json: home_persists ")
             self.assertIsNone(found.home_persists)
 
