@@ -253,10 +253,10 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def jobs_for(asked: argparse.Namespace) -> int:
-    """Most end-to-end tests wait: two a core; crash tests and what is outside keep one busy."""
+    """Most end-to-end tests wait: five on two cores; crash tests and what is outside wait less."""
     cores = os.cpu_count() or 2
     heavy = asked.crash or asked.outside
-    return max(1, asked.jobs or max(2, cores if heavy else 2 * cores))
+    return max(1, asked.jobs or max(2, cores if heavy else 5 * cores // 2))
 
 
 def main(argv: list[str]) -> int:

@@ -67,10 +67,12 @@ class JsonLogTest(RealCase):
         self.assertFalse(any(set(text) & {"\x1b", "\0", "\n"} for text in texts))
 
     def asked(self, hub: Hub, token: str, **body: Any) -> str:
-        """An upgrade to its end; its id."""
+        """An upgrade to its end, which the log tells after the record; its id."""
         status, answer = hub.request("POST", "/api/hub/upgrade", body or None, token)
         self.assertEqual(202, status, answer)
         hub.finished(answer["operation_id"])
+        told = f"{answer['operation_id']} ended as"
+        wait_for(lambda: told in hub.output(), "the end in the log")
         return str(answer["operation_id"])
 
     def test_a_serve_that_cannot_says_so_in_json_too(self) -> None:
