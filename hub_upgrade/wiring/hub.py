@@ -126,12 +126,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     trouble = inherited.trouble or None
     store: Store = MemoryStatusStore() if trouble else StatusStore(home, recheck_s=RECHECK_S)
     tokens = TokenStore(home, RECHECK_S, memory=bool(trouble))
-    problem = seed(tokens, os.environ)
-    if problem:
-        log.say("hub", problem, log.WARNING)
-        settings = settings._replace(
-            config_error="; ".join(filter(None, (settings.config_error, problem)))
-        )
+    settings = with_problem(settings, seed(tokens, os.environ))
     serving = boot_store.read_serve(home) or {}
     if serving.get("pid") != LAUNCHER_PID:
         serving = {}  # another launcher's: ours could not write its own
@@ -187,13 +182,31 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         log.say("hub", f"serving {VERSION} (sha256 {digest})", version=VERSION, release=digest)
         loop.call_later(0, lambda: tell_passed_over(home, tokens))
     origin = public_origin(os.environ, url_of(inherited.listener))
-    committed = lambda: running.release is None or is_committed(home, running)  # noqa: E731
-    loop.call_later(0, Welcome(loop, tokens, origin, committed).look)
+    welcome = Welcome(loop, tokens, origin, lambda: is_committed(home, running, inherited))
+    loop.call_later(0, welcome.look)
     return hub
 
 
-def is_committed(home: Home, running: Running) -> bool:
-    """Whether the launcher has nothing against this release any more."""
+def with_problem(settings: Settings, problem: str | None) -> Settings:
+    """The settings with one more thing that is wrong, which the log is told."""
+    if not problem:
+        return settings
+    log.say("hub", problem, log.WARNING)
+    told = "; ".join(filter(None, (settings.config_error, problem)))
+    return settings._replace(config_error=told)
+
+
+def is_committed(home: Home, running: Running, inherited: Inherited) -> bool:
+    """Whether this release is trusted: what is only tried, on a spare socket or on trial, is not.
+
+    Nobody judges a hub whose home is no use; one without the home's lock is a candidate.
+    """
+    if inherited.trouble:
+        return True
+    if inherited.lock_fd < 0:
+        return False
+    if running.release is None:
+        return True
     try:
         boot = boot_store.read_boot(home)
     except Unreadable:

@@ -63,6 +63,8 @@ class SecretsTest(moments.Scene):
         record = hub.finished(answer["operation_id"])
         self.assertEqual(("succeeded", "browser from 127.0.0.1"),
                          (record["phase"], record["requested_by"]))
+        # Nor does a candidate that is tried on a spare socket make a link of its own.
+        self.assertEqual([], door.leaks(door.of_home(hub), ["#code="]))
 
         self.hold("starting")  # what a command line makes for itself is no different
         words = [sys.executable, hub.program, "rollback", "--config-dir", hub.home]
