@@ -45,6 +45,8 @@ PATTERNS = (
     (r'(Python |"python": ")3\.\d+\.\d+', r"\1<version>"),
     (r'"evidence": \[[^]]*\]', '"evidence": [<evidence>]'),
     (r"(?m)(^mode: .*\n)(?:  .*\n)+", r"\1  <evidence>\n"),
+    (r"(?m)^\w+ +storage: .*/elsewhere/.*\n(?: +-> .*\n)?", "<the machine's own storage>\n"),
+    (r"(<the machine's own storage>\n(?:.*\n)*problems: 0, warnings: )\d+", r"\1<number>"),
     (r"(upgrades (?:are done in place|need a redeploy) )\(.*\)", r"\1(<evidence>)"),
 )
 

@@ -15,7 +15,7 @@ from tests.outside.readme.visitor import Visitor, events
 NAME = "hub.example"
 PREFIX = "/hub"
 NEXT = "0.2.0"
-ORIGIN = "echo PARACHUTE_HUB_ORIGIN=https://hub.example/hub > /etc/default/parachute-hub"
+ORIGIN = "echo PARACHUTE_HUB_ORIGIN=https://hub.example/hub >> /etc/default/parachute-hub"
 LINK = "su - parachute -c 'PARACHUTE_HUB_ORIGIN=https://hub.example/hub hub.pyz token link'"
 CERTIFICATE = f"/etc/ssl/{NAME}"
 ISSUED = "/var/lib/caddy/.local/share/caddy/certificates/acme-v02.api.letsencrypt.org-directory"

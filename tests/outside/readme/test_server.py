@@ -16,8 +16,8 @@ from tests.outside.readme.visitor import LINK
 
 NEXT = "0.2.0"
 NEWEST = "0.3.0"
-BRIEF_CURL = 'curl() { timeout 3 /usr/bin/curl --silent --fail --write-out "\\n" "$@"; }\n'
-"""curl as it is, but not for ever, and heard of when it fails."""
+CURL = 'curl() { timeout %d /usr/bin/curl --silent --fail --write-out "\\n" "$@"; }\n'
+"""curl as it is, but not for longer than so many seconds, and heard of when it fails."""
 EVENTS = 'curl -N -H "Authorization: Bearer $TOKEN" http://127.0.0.1:1939/api/hub/upgrade/events'
 MAKE = "make run     # builds a hub, upgrades it before your eyes, and prints a link to its page"
 LEFT = (
@@ -86,14 +86,14 @@ class Server(ServerCase):
         tokens = said("hub.pyz token create --scope hub:admin --name laptop --expires 30d")
         self.assertIn("revoked: token", self.machine.sh(tokens, OWNER))
         asks = said("TOKEN=$(hub.pyz token create --scope hub:admin --name curl)")
-        told = self.machine.sh(BRIEF_CURL + asks, OWNER)
+        told = self.machine.sh(CURL % 30 + asks, OWNER)
         about, plan, accepted, status, history = map(json.loads, told.splitlines())
         self.assertEqual(about["version"], NEXT)
         self.assertEqual(plan["current"], NEXT)
         self.assertEqual(accepted["operation_id"], status["operation_id"])
         self.assertEqual(history["operations"][-1]["phase"], "succeeded")
         self.visitor.finished(accepted["operation_id"])
-        script = BRIEF_CURL + asks.partition("\n")[0] + "\n" + said(EVENTS)
+        script = CURL % 5 + asks.partition("\n")[0] + "\n" + said(EVENTS)
         told = self.machine.run(script, OWNER).stdout
         data = [line[6:] for line in told.splitlines() if line.startswith("data: ")]
         self.assertEqual([json.loads(one)["phase"] for one in data], ["succeeded"], told)
