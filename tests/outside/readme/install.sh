@@ -25,8 +25,7 @@ if [ ! -e "$server" ]; then
     mkdir -p "$outside"
     scratch=$(mktemp -d "$outside/server.XXXXXX")
     trap 'rm -rf "$scratch"' EXIT
-    # What a server has, and the programs that the README names; ca-certificates for nobody: the
-    # machine has no network but its own.
+    # What a server has, and the programs that the README names.
     mmdebstrap --quiet --variant=minbase \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
