@@ -24,8 +24,9 @@ from hub_upgrade.hub.inherited import Inherited, take
 from hub_upgrade.hub.main import Hub
 from hub_upgrade.hub.welcome import Welcome, seed
 from hub_upgrade.settings import RELEASES, Settings, load, public_origin
+from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import recovery
-from hub_upgrade.upgrade.accept import Desk, Patience, helper_starter
+from hub_upgrade.upgrade.accept import Desk, Patience, StartHelper, helper_starter
 from hub_upgrade.upgrade.ports import Store
 from hub_upgrade.version import VERSION
 from hub_upgrade.web.api import ROUTES, UPGRADE_FEED, App
@@ -140,17 +141,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         hub.watch_helper(pid)
         return pid
 
-    desk = Desk(
-        home=home,
-        store=store,
-        running=running,
-        releases=serving.get("releases") or os.environ.get(RELEASES) or settings.releases,
-        trouble=trouble,
-        launcher_alive=launcher_alive,
-        start_helper=start_helper,
-        patience=Patience(),
-        home_persists=settings.home_persists,
-    )
+    desk = desk_for(settings, serving, store, running, trouble, start_helper)
     app = App(
         settings=settings,
         version=VERSION,
@@ -185,6 +176,28 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     welcome = Welcome(loop, tokens, origin, lambda: is_committed(home, running, inherited))
     loop.call_later(0, welcome.look)
     return hub
+
+
+def desk_for(
+    settings: Settings,
+    serving: dict[str, Any],
+    store: Store,
+    running: Running,
+    trouble: str | None,
+    start_helper: StartHelper,
+) -> Desk:
+    """What a request is judged by; the launcher knows best which releases are followed."""
+    return Desk(
+        home=settings.home,
+        store=store,
+        running=running,
+        releases=serving.get("releases") or os.environ.get(RELEASES) or settings.releases,
+        trouble=trouble,
+        launcher_alive=launcher_alive,
+        start_helper=start_helper,
+        patience=Patience(),
+        home_persists=settings.home_persists,
+    )
 
 
 def with_problem(settings: Settings, problem: str | None) -> Settings:
