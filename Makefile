@@ -37,9 +37,12 @@ image:
 	$(PYTHON) -m tests.image.minimal
 
 # What needs programs from outside: a browser, containers, proxies, a fuzzer (root, Debian). Each
-# suite installs what it needs by its own install.sh, Debian's packages or into .outside/.
+# suite installs what it needs by its own install.sh (a registry may hiccup once), Debian's packages
+# or into .outside/.
 e2e:
-	@for script in tests/outside/*/install.sh; do sh $$script $(CURDIR)/.outside || exit 1; done
+	@for script in tests/outside/*/install.sh; do \
+	    sh $$script $(CURDIR)/.outside || sh $$script $(CURDIR)/.outside || exit 1; \
+	done
 	OUTSIDE=$(CURDIR)/.outside $(PYTHON) -m tests.run --outside --limit 900
 
 lint: $(TOOLS)
