@@ -18,6 +18,7 @@ from hub_upgrade.upgrade.recovery import HUB_STOPPED
 from hub_upgrade.web.connections import Connections
 
 WATCHDOG_EVERY_S = 2.0
+READY_AGAIN_S = 0.1
 SETTLE_EVERY_S = 1.0
 HELPER_STOP_S = 1.0
 """How long a helper may take to record that it was stopped."""
@@ -67,7 +68,7 @@ class Hub:
         self._adopt()
         self._operations.settle()
         self._connections.start()
-        self._say("READY=1")
+        self._ready()
         self._watchdog()
         self._keep_settling()
         self._loop.run()
@@ -83,8 +84,13 @@ class Hub:
 
         self._loop.on_exit(pid, ended)
 
-    def _say(self, text: str) -> None:
-        notify.send(self._inherited.notify_address, text)
+    def _say(self, text: str) -> bool:
+        return notify.send(self._inherited.notify_address, text)
+
+    def _ready(self) -> None:
+        """Sent once, and again only where a launcher that was busy had no room for it."""
+        if not self._say("READY=1") and not self._stopping:
+            self._loop.call_later(READY_AGAIN_S, self._ready)
 
     def _adopt(self) -> None:
         if self._inherited.handoff_fd < 0:

@@ -53,14 +53,14 @@ def build(version: str, *, sick: bool = False) -> str:
     members = overlay()
     if sick:
         main = (HUB / "hub" / "main.py").read_bytes()
-        says = b'        self._say("READY=1")\n'
+        says = b'        self._ready()\n'
         dies = (
             b'        if ".staging-" not in os.environ["PARACHUTE_HOME"]:\n'
             b'            print("sick", flush=True)\n'
             b"            self._loop.call_later(0.1, lambda: os._exit(3))\n"
         )
         if main.count(says) != 1:
-            raise AssertionError("the hub says READY=1 otherwise now")
+            raise AssertionError("the hub becomes ready otherwise now")
         members["hub_upgrade/hub/main.py"] = main.replace(says, says + dies)
     return harness.build(version, members)
 

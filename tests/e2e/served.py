@@ -8,6 +8,7 @@ from typing import Any
 
 from hub_upgrade.host import files
 from hub_upgrade.host.files import Home
+from hub_upgrade.host.status_store import take_state_lock
 from hub_upgrade.host.token_store import ADMIN, READ, TokenStore
 from hub_upgrade.web.openapi import ABOUT
 from hub_upgrade.web.routes import Route
@@ -35,11 +36,13 @@ class Served(RealCase):
         self.revoked = store.create((ADMIN,), "revoked")
         store.revoke("revoked")
         self.code = store.create_code("link:test")
+        lock = take_state_lock(home)  # the hub may be making a sign-in link at this moment
         kept = files.read_json(home.tokens) or {}
         for item in kept["tokens"]:
             if item["name"] == "stranger":
                 item["scopes"] = ["hub:of-a-later-release"]
         files.write_json(home.tokens, kept)
+        lock.release()
         self.expired = store.create((ADMIN,), "expired", time.time() - 1)  # last: writing drops it
         self.secrets = (
             self.admin, self.reader, self.stranger, self.revoked, self.expired, self.code,
