@@ -53,7 +53,7 @@ def build(version: str, *, sick: bool = False) -> str:
     members = overlay()
     if sick:
         main = (HUB / "hub" / "main.py").read_bytes()
-        says = b'        self._ready()\n'
+        says = b"        self._ready()\n"
         dies = (
             b'        if ".staging-" not in os.environ["PARACHUTE_HOME"]:\n'
             b'            print("sick", flush=True)\n'
