@@ -220,6 +220,8 @@ class Scene(RealCase):
         digest = bad.publish(self.repository, bad.build(VERSION))
         hub, before, prober = self.begin()
         made = self.command(hub)
+        # Not before it is accepted: a launcher that is just pruning holds operation.lock.
+        wait_for(hub.record, "the record")
         os.kill(hub.launcher_pid, signal.SIGSTOP)
         try:
             handed = Path(self.home, "releases", "next.json")
