@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hub_upgrade.domain.boot_record import Next
-from hub_upgrade.domain.operation import Operation
-from hub_upgrade.shapes import Any, Protocol
+from hub_upgrade.domain.operation import Operation, Undo
+from hub_upgrade.shapes import Any, NamedTuple, Protocol
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the whole, in bytes, as often as a source likes."""
+Sink = Callable[[bytes], None]
+"""Called with each piece of what a tool prints."""
 
 
 class Resolved(Protocol):
-    """One exact release: a version, the SHA-256 of its file, and a note for the log or ""."""
+    """One exact release: a version, what tells its content from any other (the SHA-256 of its
+    file, a registry's integrity value, a commit), and a note for the log or ""."""
 
     @property
     def version(self) -> str: ...
@@ -41,6 +44,57 @@ class Source(Protocol):
         Idempotent: again is safe, and a release that is there already is only verified. Leaves
         nothing half done behind. Raises RefusedError, HostError or OSError.
         """
+
+class Installed(NamedTuple):
+    """What lies on the disk: its version, "" for nothing there, and what tells it from any other
+    content (a git commit), or ""."""
+
+    version: str
+    digest: str = ""
+
+
+class Rewriter(Protocol):
+    """How another program, the managed hub, got onto the disk, and how that is rewritten.
+
+    There is one a way of installing (git, bun, npm, pip). Every call may wait for tools, each
+    within a time limit of its own; what they print goes to `sink`, in pieces, as it comes. No
+    tool ever asks anybody anything. A missing tool is a HostError with `exit_code` 127.
+    """
+
+    def installed(self) -> Installed:
+        """What is on the disk now, read anew at each call. Touches nothing; never raises."""
+
+    def resolve(self, channel: str, version: str | None) -> Resolved:
+        """The one Resolved that the channel, or an exact version, means now.
+
+        Changes nothing that is installed. `digest` is the registry's integrity value, or the
+        commit. Raises RefusedError `no_such_version` for what is not there, another RefusedError
+        where the operator must act first, HostError for a registry or remote that does not answer.
+        """
+
+    def keep(self, name: str) -> Undo:
+        """Set aside what brings back the state of now, and how that is called.
+
+        Durable on return, and good without any network. `name` is made of letters, digits and
+        `-`; the same name again begins anew. Raises RefusedError where what is installed must not
+        be rewritten (a dirty tree), HostError or OSError; nothing half done is left then.
+        """
+
+    def swap(self, resolved: Any, sink: Sink) -> None:
+        """Rewrite what is installed. Not atomic: killed or failed at any instant, `revert` brings
+        everything back. Raises RefusedError, HostError or OSError."""
+
+    def revert(self, undo: Undo, sink: Sink) -> None:
+        """Bring back what `keep` set aside: safe from every state that `swap` or an earlier
+        `revert` may have left, safe to call twice, and without any network wherever the tools
+        allow it. What was kept may be used up by it. Raises HostError or OSError when it is not
+        back; again is safe."""
+
+    def has(self, undo: Undo) -> bool:
+        """Whether what was kept is there still, so that `revert` could bring it back."""
+
+    def discard(self, undo: Undo) -> None:
+        """Forget what was kept; never raises, and nothing there is as good."""
 
 
 class Store(Protocol):
