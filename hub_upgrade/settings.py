@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from hub_upgrade.domain import managed
+from hub_upgrade.domain.managed import Managed
 from hub_upgrade.errors import UsageError
 from hub_upgrade.host import log
 from hub_upgrade.host.files import Home, Unreadable, read_json
@@ -19,13 +21,18 @@ TIMES = {
     "drain_s": 5.0,
     "stop_s": 8.0,
     "watchdog_s": 60.0,
+    "hook_timeout_s": 300.0,
 }
+HOOKS = ("before_upgrade", "after_rollback", "on_finish")
 LONGEST_TIME_S = 24 * 3600.0
+LONGEST_HOOK_S = 3600.0
 RELEASES = "PARACHUTE_HELPER_RELEASES"
 """The variable in which whoever starts a hub or a helper hands down where releases come from."""
 DEFAULT_TRIES = 3
 MOST_TRIES = 20
-KNOWN_KEYS = frozenset({*TIMES, "tries", "releases", "allowed_hosts", "home_persists"})
+KNOWN_KEYS = frozenset(
+    {*TIMES, *HOOKS, "tries", "releases", "allowed_hosts", "home_persists", "hub"}
+)
 ONLY_LOCAL = (
     "until releases are signed, only a local directory owned by the same user is followed"
 )
@@ -35,7 +42,8 @@ SERVE_SWITCHES = frozenset({"factory", "prove"})
 
 class Settings(NamedTuple):
     """Everything that can be set, checked; times in seconds. `home_persists` is the operator's
-    word on whether home survives a restart, None for none: the evidence decides."""
+    word on whether home survives a restart, None for none: the evidence decides. `hub` is the
+    managed hub, None where `hub.pyz` looks after itself alone; the hooks are argument lists."""
 
     home: Home
     host: str
@@ -51,6 +59,11 @@ class Settings(NamedTuple):
     tries: int
     allowed_hosts: tuple[str, ...]
     home_persists: bool | None
+    hub: Managed | None
+    before_upgrade: tuple[str, ...] | None
+    after_rollback: tuple[str, ...] | None
+    on_finish: tuple[str, ...] | None
+    hook_timeout_s: float
     config_error: str | None
 
 
@@ -115,6 +128,11 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         tries=values["tries"],
         allowed_hosts=values["allowed_hosts"],
         home_persists=values["home_persists"],
+        hub=values["hub"],
+        before_upgrade=values["before_upgrade"],
+        after_rollback=values["after_rollback"],
+        on_finish=values["on_finish"],
+        hook_timeout_s=values["hook_timeout_s"],
         config_error="; ".join(problems) or None,
     )
 
@@ -158,7 +176,7 @@ def _from_here(releases: str | None) -> str | None:
 def read_config(home: Home) -> tuple[dict[str, Any], list[str]]:
     """The checked content of `hub.json`, defaults filled in, and what is wrong with it."""
     values: dict[str, Any] = {**TIMES, "tries": DEFAULT_TRIES, "releases": None}
-    values.update(allowed_hosts=(), home_persists=None)
+    values.update(allowed_hosts=(), home_persists=None, hub=None, **dict.fromkeys(HOOKS))
     problems: list[str] = []
     try:
         raw = read_json(home.hub_json) or {}
@@ -168,12 +186,16 @@ def read_config(home: Home) -> tuple[dict[str, Any], list[str]]:
         if key not in KNOWN_KEYS:
             problems.append(f"hub.json: unknown key {key[:100]!r}")
             continue
+        if key == "hub":
+            values["hub"], wrong = managed.parse(value)
+            problems += [f"hub.json: {why}" for why in wrong]
+            continue
         problem = _check(key, value)
         if problem:
             held = "no release source" if key == "releases" else "the default"
             problems.append(f"hub.json: {key} {problem}; {held} is used")
         else:
-            values[key] = tuple(value) if key == "allowed_hosts" else value
+            values[key] = tuple(value) if isinstance(value, list) else value
     both = "both defaults are used"
     for lesser, greater, margin in (
         ("drain_s", "stop_s", 2.0),
@@ -192,8 +214,12 @@ def read_config(home: Home) -> tuple[dict[str, Any], list[str]]:
 def _check(key: str, value: Any) -> str | None:
     if key in TIMES:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0 < value <= LONGEST_TIME_S:
-            return f"must be a number of seconds above 0 and up to {LONGEST_TIME_S:g}"
+        most = LONGEST_HOOK_S if key == "hook_timeout_s" else LONGEST_TIME_S
+        if not number or not 0 < value <= most:
+            return f"must be a number of seconds above 0 and up to {most:g}"
+    elif key in HOOKS:
+        problem = None if value is None else managed.arguments_problem(value)
+        return f"must be {problem}" if problem else None
     elif key == "tries":
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_TRIES:
             return f"must be a whole number from 1 to {MOST_TRIES}"

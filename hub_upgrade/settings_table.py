@@ -41,6 +41,11 @@ IN_FILE: dict[str, tuple[Any, str]] = {
     "stop_s": (TIMES["stop_s"], "how long a stop may take altogether"),
     "watchdog_s": (TIMES["watchdog_s"], "a trusted hub silent for so long is started anew"),
     "tries": (DEFAULT_TRIES, "starts of a new release whose end nobody saw, before it is given up"),
+    "hub": (None, "another program to look after in the place of `hub.pyz`"),
+    "before_upgrade": (None, "a command to run before anything is rewritten, as a list"),
+    "after_rollback": (None, "a command to run once an older version is back, as a list"),
+    "on_finish": (None, "a command that gets each operation's record when it has ended, as a list"),
+    "hook_timeout_s": (TIMES["hook_timeout_s"], "how long each of these three may take"),
 }  # fmt: skip
 """The keys of `hub.json`: their defaults and meanings; times are in seconds."""
 
@@ -95,6 +100,8 @@ def _in_file(flags: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[S
     for key, (default, meaning) in IN_FILE.items():
         value = getattr(loaded, key)
         given = raw.get(key)
+        if key == "hub" and value is not None:
+            value = given
         taken = key in raw and value == (tuple(given) if isinstance(given, list) else given)
         origin = "hub.json" if taken else "default"
         if key == "releases" and flags.get(key):

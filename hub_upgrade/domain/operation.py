@@ -26,9 +26,15 @@ RESOLVING = "resolving"
 STAGING = "staging"
 VERIFYING = "verifying"
 PREFLIGHT = "preflight"
+BACKING_UP = "backing-up"
+REWRITING = "rewriting"
 HANDING_OVER = "handing-over"
 PROVING = "proving"
-STEPS = (ACCEPTED, RESOLVING, STAGING, VERIFYING, PREFLIGHT, HANDING_OVER, PROVING)
+REVERTING = "reverting"
+STEPS = (
+    ACCEPTED, RESOLVING, STAGING, VERIFYING, PREFLIGHT, BACKING_UP, REWRITING, HANDING_OVER,
+    PROVING, REVERTING,
+)  # fmt: skip
 
 UPGRADE = "upgrade"
 ROLLBACK = "rollback"
@@ -52,10 +58,12 @@ _NO_TIME = "1970-01-01T00:00:00.000Z"
 
 
 class Request(NamedTuple):
-    """What was asked for: `version` is the exact one the operator named, if any."""
+    """What was asked for: `version` is the exact one the operator named, if any; `itself` that
+    `hub.pyz` is meant, and not the hub that it looks after."""
 
     version: str | None = None
     allow_downgrade: bool = False
+    itself: bool = False
 
 
 class Progress(NamedTuple):
@@ -66,8 +74,13 @@ class Progress(NamedTuple):
     unit: str
 
 
+RELEASE, COMMIT, TREE, NOTHING = "release", "commit", "tree", "nothing"
+"""Kinds of Undo."""
+
+
 class Undo(NamedTuple):
-    """What brings back the state before the act: for `pyz` the release that ran."""
+    """What brings back the state before the act: for `pyz` the release that ran, for a managed
+    hub the commit or the tree kept aside; NOTHING where the disk was not touched."""
 
     kind: str
     value: str
@@ -78,6 +91,11 @@ class Operation(NamedTuple):
 
     `boot_rebuilt` is the launcher's record's own `rebuilt` at the hand-over: another value later
     says that the record which could have borne the verdict was lost in between.
+
+    Of a managed hub alone: `integrity` is the registry's value for what was installed, or the
+    commit; `process` was the hub's process before the restart; `failure` says why it is being
+    taken back; `install` is what section 1 of the contract calls the install source.
+    `step_limit_s` is how long the present step may take, where the settings say so.
     """
 
     operation_id: str
@@ -108,6 +126,16 @@ class Operation(NamedTuple):
     target_release: str | None = None
     target_digest: str | None = None
     boot_rebuilt: str | None = None
+    integrity: str | None = None
+    process: str | None = None
+    failure: str | None = None
+    install: str | None = None
+    step_limit_s: int | None = None
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether something of a managed hub is rewritten, or may be: a helper goes on with it."""
+        return self.undo is not None and self.undo.kind != RELEASE
 
     @property
     def finished(self) -> bool:
@@ -124,7 +152,8 @@ class Operation(NamedTuple):
 
 _ABSENT_WHEN_NONE = frozenset(
     {"error", "finished_at", "progress", "undo", "rolled_back_to", "helper_pid",
-     "helper_start_time", "current_release", "target_release", "target_digest", "boot_rebuilt"}
+     "helper_start_time", "current_release", "target_release", "target_digest", "boot_rebuilt",
+     "integrity", "process", "failure", "install", "step_limit_s"}
 )  # fmt: skip
 
 
@@ -139,7 +168,10 @@ def to_wire(operation: Operation) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (Request, Progress, Undo)):
+    if isinstance(value, Request):
+        own = {"self": True} if value.itself else {}
+        return {"version": value.version, "allow_downgrade": value.allow_downgrade, **own}
+    if isinstance(value, (Progress, Undo)):
         return value._asdict()
     return list(value) if isinstance(value, tuple) else value
 
@@ -181,6 +213,11 @@ def from_wire(raw: object) -> Operation | None:
         target_release=_text(raw, "target_release"),
         target_digest=_text(raw, "target_digest"),
         boot_rebuilt=_text(raw, "boot_rebuilt"),
+        integrity=_text(raw, "integrity"),
+        process=_text(raw, "process"),
+        failure=_text(raw, "failure"),
+        install=_text(raw, "install"),
+        step_limit_s=_number(raw.get("step_limit_s")),
     )
 
 
@@ -208,7 +245,8 @@ def _lines(raw: Mapping[str, Any], name: str) -> tuple[str, ...]:
 def _request(raw: Any) -> Request:
     if not isinstance(raw, Mapping):
         return Request()
-    return Request(_text(raw, "version"), raw.get("allow_downgrade") is True)
+    downgrade, itself = raw.get("allow_downgrade") is True, raw.get("self") is True
+    return Request(_text(raw, "version"), downgrade, itself)
 
 
 def _progress(raw: Any) -> Progress | None:

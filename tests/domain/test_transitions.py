@@ -16,7 +16,7 @@ class Tables(unittest.TestCase):
         self.assertEqual(set(NEXT_PHASE), set(op.PHASES))
         self.assertEqual(set(NEXT_STEP), set(op.STEPS))
         self.assertEqual(set(LIMITS_S), set(op.STEPS))
-        self.assertEqual(set(transitions.PHASE_OF_STEP), set(op.STEPS))
+        self.assertEqual(set(transitions.PHASES_OF_STEP), set(op.STEPS))
 
     def test_a_terminal_phase_leads_nowhere(self) -> None:
         for phase in op.TERMINAL:
@@ -34,8 +34,13 @@ class Tables(unittest.TestCase):
 
     def test_the_diagram_in_the_docstring_bears_the_same_steps(self) -> None:
         text = transitions.__doc__ or ""
-        line = next(line for line in text.splitlines() if "accepted ->" in line)
-        self.assertEqual([word.strip() for word in line.split("->")], list(op.STEPS))
+        lines = [line for line in text.splitlines() if "accepted ->" in line]
+        told = [[word.strip(" []") for word in line.split("->")] for line in lines]
+        for steps in told:
+            self.assertEqual(sorted(steps, key=op.STEPS.index), steps)
+            for before, after in zip(steps, steps[1:]):
+                self.assertIn(after, NEXT_STEP[before])
+        self.assertEqual({*told[0], *told[1], op.BACKING_UP}, set(op.STEPS))
 
     def test_a_step_outside_of_its_phase_is_a_bug(self) -> None:
         with self.assertRaises(IllegalTransitionError):
