@@ -62,13 +62,45 @@ class Facts(NamedTuple):
     persists: bool | None = None
 
 
+class Place(NamedTuple):
+    """How a managed hub got onto the disk, and where it is rewritten.
+
+    `source` is "git", "package" or "unknown". `directory` is a real path: the root of a checkout's
+    work tree (or what `hub.install_dir` names in it), or the package's own directory. `prefix` is
+    BUN_INSTALL, npm's prefix or the Python environment's, "" for git. `linked_from` is the path in
+    a global node_modules that links to the checkout, or "".
+    """
+
+    source: str = UNKNOWN
+    manager: str = ""
+    package: str = ""
+    directory: str = ""
+    prefix: str = ""
+    linked_from: str = ""
+
+
 class Decision(NamedTuple):
-    """The mode of an upgrade, why, and from what that was told."""
+    """The mode of an upgrade, why, and from what that was told.
+
+    `source` is the word for it on the wire. `place` is None for `pyz`.
+    """
 
     source: str
     mode: str
     reason: str
     evidence: tuple[str, ...]
+    place: Place | None = None
+
+
+class Storage(NamedTuple):
+    """A directory that an upgrade writes to, and what it lies on, as in `Facts`."""
+
+    path: str
+    writable: bool | None = None
+    mount: Mount | None = None
+    upper: Mount | None = None
+    no_mount: str = ""
+    persists: bool | None = None
 
 
 class Loss(NamedTuple):
