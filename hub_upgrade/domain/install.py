@@ -116,12 +116,13 @@ ELSEWHERE, WRITABLE, DOUBT, RIGHTS = "elsewhere", "writable", "doubt", "rights"
 def decide(facts: Facts) -> Decision:
     """In place only when nothing speaks against it; every doubt means redeploy."""
     evidence = tuple(_evidence(facts))
-    loss = _loss(facts)
+    loss = loss_of(_storage(facts), facts.container)
     against = _against(facts, loss)
     if against:
         there = _there(facts, loss.advice if loss else RIGHTS)
         return Decision(facts.source, REDEPLOY_REQUIRED, f"{against}. {there}", evidence)
-    reason = f"{facts.releases} is writable, {_stays(facts)}: a release put there is what the "
+    stays = words_of_stay(_storage(facts), facts.container)
+    reason = f"{facts.releases} is writable, {stays}: a release put there is what the "
     return Decision(facts.source, IN_PLACE, reason + "next start runs", evidence)
 
 
@@ -137,34 +138,41 @@ def _against(facts: Facts, loss: Loss | None) -> str:
     return ""
 
 
-def _loss(facts: Facts) -> Loss | None:
-    """Why what is written is not there after a restart; None where it is."""
-    mount = facts.mount
+def _storage(facts: Facts) -> Storage:
+    return Storage(
+        facts.releases, facts.releases_writable, facts.mount, facts.upper, facts.no_mount,
+        facts.persists,
+    )  # fmt: skip
+
+
+def loss_of(storage: Storage, container: Container) -> Loss | None:
+    """Why what is written there is gone after a restart; None where it is not."""
+    mount = storage.mount
     if mount is not None and mount.read_only:
-        image = mount.point == "/" and facts.container.signs
+        image = mount.point == "/" and container.signs
         why = f"{shown(mount.point)} is mounted read-only"
         return Loss(why, ELSEWHERE if image else WRITABLE)
-    if facts.persists is not None:
+    if storage.persists is not None:
         said = "hub.json says that home does not survive a restart"
-        return None if facts.persists else Loss(said, ELSEWHERE)
+        return None if storage.persists else Loss(said, ELSEWHERE)
     if mount is None:
-        return _unseen(facts)
+        return _unseen(storage.no_mount, container)
     point = shown(mount.point)
     if mount.kind in MEMORY:
         return Loss(f"{point} is a {mount.kind}, which lives in memory", ELSEWHERE)
     if EMPTY_DIR in mount.root:
         return Loss(f"{point} is a Kubernetes emptyDir, which goes with its pod", ELSEWHERE)
-    if facts.container.signs:
+    if container.signs:
         return _loss_in_container(mount, point)
     if mount.kind == "overlay" and mount.root == "/":
-        return _loss_of_overlay(mount, facts.upper, point)
+        return _loss_of_overlay(mount, storage.upper, point)
     return None
 
 
-def _unseen(facts: Facts) -> Loss | None:
-    if not facts.no_mount and not facts.container.signs:
+def _unseen(no_mount: str, container: Container) -> Loss | None:
+    if not no_mount and not container.signs:
         return None
-    why = facts.no_mount or "this system does not tell"
+    why = no_mount or "this system does not tell"
     return Loss(f"whether it survives a restart cannot be told ({why})", DOUBT)
 
 
@@ -194,10 +202,11 @@ def _loss_of_overlay(mount: Mount, upper: Mount | None, point: str) -> Loss | No
     return None
 
 
-def _stays(facts: Facts) -> str:
-    if facts.persists:
+def words_of_stay(storage: Storage, container: Container) -> str:
+    """Why what is written there stays."""
+    if storage.persists:
         return "and hub.json says that home survives a restart"
-    if facts.container.signs:
+    if container.signs:
         return "and a mount of its own, which the next container has too"
     return "and on storage that survives a restart"
 
@@ -236,17 +245,25 @@ MEND_RIGHTS = {
 def _there(facts: Facts, advice: str) -> str:
     """What mends it on this platform, or else brings the newer version."""
     if facts.container.signs:
-        first, second = _in_container(facts.container.platform, advice)
+        first, second = mended_in_container(facts.container.platform, advice)
     else:
         first, second = _on_a_machine(facts, advice)
     text = f"{first}, or {second}".format(home=quoted(facts.home)) + "."
     if advice == DOUBT:
-        text += ' If home does survive a restart, say so with "home_persists": true in '
-        text += f"{facts.home}/hub.json and restart the hub."
+        text += say_so(facts.home)
     return text[0].upper() + text[1:]
 
 
-def _in_container(platform: str, advice: str) -> tuple[str, str]:
+def say_so(home: str) -> str:
+    """How an operator who knows better says it."""
+    return (
+        ' If home does survive a restart, say so with "home_persists": true in '
+        f"{home}/hub.json and restart the hub."
+    )
+
+
+def mended_in_container(platform: str, advice: str) -> tuple[str, str]:
+    """Two ways out, with a {home} in them for the directory."""
     newer = NEW_IMAGE.get(platform, "start the container anew from a newer image")
     if advice == RIGHTS:
         return MEND_RIGHTS.get(platform, "mend that as root in the container"), newer
@@ -260,40 +277,48 @@ def _on_a_machine(facts: Facts, advice: str) -> tuple[str, str]:
     if advice == RIGHTS:
         return "mend that", newer
     if advice == WRITABLE and facts.mount is not None:
-        point = quoted(facts.mount.point).replace("{", "{{").replace("}", "}}")
-        return f"make it writable with: mount -o remount,rw {point}", newer
+        return remounted(facts.mount).replace("{", "{{").replace("}", "}}"), newer
     return "keep home on a disk (serve --config-dir DIR)", newer
+
+
+def remounted(mount: Mount) -> str:
+    """What makes a read-only mount of a machine writable."""
+    return f"make it writable with: mount -o remount,rw {quoted(mount.point)}"
 
 
 # --- from what it was told ----------------------------------------------------------------------
 
 
 def _evidence(facts: Facts) -> list[str]:
-    lines = [f"installed as: {facts.source}"]
-    lines += [f"container: {sign}" for sign in facts.container.signs]
-    if not facts.container.signs:
-        lines.append("machine: no sign of a container")
-    if facts.mount is not None:
-        lines.append(f"storage: {_storage(facts.releases, facts.mount)}")
-    elif facts.no_mount:
-        lines.append(f"storage: {facts.no_mount}")
-    if facts.upper is not None and not facts.container.signs:  # there its name is the engine's
-        lines.append(f"storage: its upper layer lies on {_told(facts.upper)}")
-    if facts.releases_writable is not None:
-        word = "writable" if facts.releases_writable else "not writable"
-        lines.append(f"{facts.releases}: {word}")
-    if facts.persists is not None:
-        word = "survives" if facts.persists else "does not survive"
-        lines.append(f"hub.json: home {word} a restart (home_persists)")
+    lines = [f"installed as: {facts.source}", *signs(facts.container)]
+    lines += seen(_storage(facts), facts.container)
     if facts.trouble:
         lines.append(f"home: {facts.trouble}")
     return lines
 
 
-def _storage(releases: str, mount: Mount) -> str:
-    if mount.point == "/":
-        return f"{releases} lies on {_told(mount)}"
-    return f"{releases} lies on {_told(mount)}, a mount of its own"
+def signs(container: Container) -> list[str]:
+    """The signs of a container, in words."""
+    found = [f"container: {sign}" for sign in container.signs]
+    return found or ["machine: no sign of a container"]
+
+
+def seen(storage: Storage, container: Container) -> list[str]:
+    """What was seen of a directory that is to be written."""
+    lines = []
+    if storage.mount is not None:
+        own = "" if storage.mount.point == "/" else ", a mount of its own"
+        lines.append(f"storage: {storage.path} lies on {_told(storage.mount)}{own}")
+    elif storage.no_mount:
+        lines.append(f"storage: {storage.no_mount}")
+    if storage.upper is not None and not container.signs:  # there its name is the engine's
+        lines.append(f"storage: its upper layer lies on {_told(storage.upper)}")
+    if storage.writable is not None:
+        lines.append(f"{storage.path}: {'writable' if storage.writable else 'not writable'}")
+    if storage.persists is not None:
+        word = "survives" if storage.persists else "does not survive"
+        lines.append(f"hub.json: home {word} a restart (home_persists)")
+    return lines
 
 
 def _told(mount: Mount) -> str:
