@@ -1,8 +1,9 @@
 """Build one reproducible `hub.pyz`: `python3 build_pyz.py [--output FILE] [--version X]`.
 
-The archive holds the source, its prose (comments, docstrings) left out line for line so that
-tracebacks still point to the right place, and a level of indentation one space. Beside it lies
-the code of what must start fast, compiled by the interpreter that builds and packed together
+The archive holds the source, what only a reader wants (comments, docstrings, annotations) left out
+line for line so that tracebacks still point to the right place, and a level of indentation one
+space. It is packed together, in groups; to read it: `unzip -p hub.pyz 'hub_upgrade/*.source'`.
+Beside it lies the code of what must start fast, compiled by the interpreter that builds
 (`hub_upgrade/packed.py`: only its own minor version of Python takes it up, and starts three times
 faster; every other passes over it). The same sources give the same bytes, in every directory and
 at every time.
@@ -22,12 +23,12 @@ import subprocess
 import sys
 import tokenize
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hub_upgrade.domain.versions import is_version, normal
 from hub_upgrade.host import files
-from hub_upgrade.packed import FIRST
+from hub_upgrade.packed import CODE, FIRST, GROUPS, HEADING, PACKAGE, REST, SOURCE
 
 ROOT = Path(__file__).resolve().parent
 OUTPUT = Path("dist") / "hub.pyz"
@@ -37,26 +38,6 @@ MOST_SOURCE_BYTES = 190_000
 COMPILE_LIMIT_S = 120.0
 DATE = (1980, 1, 1, 0, 0, 0)
 """The oldest date that a zip can hold: a real one would make every build differ."""
-
-COLD = (
-    "hub_upgrade/cli/",
-    "hub_upgrade/wiring/command.py",
-    "hub_upgrade/wiring/helper.py",
-    "hub_upgrade/restarters/",
-    "hub_upgrade/upgrade/transaction.py",
-    "hub_upgrade/upgrade/journal.py",
-    "hub_upgrade/upgrade/plan.py",
-    "hub_upgrade/upgrade/preflight.py",
-    "hub_upgrade/upgrade/candidate.py",
-    "hub_upgrade/host/commands.py",
-    "hub_upgrade/repository.py",
-    "hub_upgrade/sources/",
-    "hub_upgrade/web/openapi.py",
-    "hub_upgrade/settings_table.py",
-)
-HOT = ("hub_upgrade/cli/__init__.py", "hub_upgrade/cli/helper.py", "hub_upgrade/cli/version.py")
-"""What only a person at a terminal or a helper waits for is packed as source alone: no request
-waits for it, and the file stays small."""
 
 PACKED = frozenset({".py", ".html", ".js", ".css", ".svg"})
 VERSION_FILE = "hub_upgrade/version.py"
@@ -70,39 +51,24 @@ from hub_upgrade.__main__ import run
 run()
 """
 LOOSE = ("__main__.py", "hub_upgrade/__init__.py", "hub_upgrade/packed.py")
-"""What is imported before the packed code can be found: compiled as .pyc (PEP 552) beside it."""
-GROUPS = (
+"""What is imported before the groups can be found: as it is, and as .pyc (PEP 552) beside it."""
+ENTRIES = (
     (FIRST, "hub_upgrade.__main__"),
     (FIRST, "hub_upgrade.cli.version"),
+    ("helper", "hub_upgrade.cli.helper"),
     ("serve", "hub_upgrade.launcher.serve"),
     ("run", "hub_upgrade.wiring.hub"),
 )
-OTHERS = "more"
-"""The packed code in groups: what each imports that none before it does, and the rest."""
+"""Each group is what its entries import that none before it does. What none of them imports, for
+only a person at a terminal or a helper waits for it, is left to REST: source alone, so that the
+file stays small."""
 
 # Marshalled code depends on the hash seed (the order of sets) and on which strings the
 # interpreter shares already (what was compiled before). So: a fixed seed (which -I would ignore),
-# no site, and one fork of one and the same process for every file. What only a reader wants
-# stays in the source beside it: docstrings, annotations, columns. That is a third.
+# no site, and one fork of one and the same process for every file. Columns are left out.
 COMPILER_COMMAND = (sys.executable, "-s", "-S", "-X", "no_debug_ranges", "-c")
 COMPILER = """
-import ast, json, marshal, os, sys
-
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-
-def lean(tree):
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            node.returns = None
-        if isinstance(node, ast.arg):
-            node.annotation = None
-        if isinstance(node, ast.AnnAssign):
-            node.annotation = ast.copy_location(ast.Constant(0), node.annotation)
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            first = node.body.pop(0)
-            if not node.body and not isinstance(node, ast.Module):
-                node.body.append(ast.copy_location(ast.Pass(), first))
-    return tree
+import json, marshal, os, sys
 
 def compiled(name, source):
     reader, writer = os.pipe()
@@ -112,8 +78,7 @@ def compiled(name, source):
         with os.fdopen(writer, "wb") as out:
             # Not a name that may lie in the current directory: a traceback would quote that file.
             name = "hub.pyz/" + name
-            tree = lean(ast.parse(source, name))
-            out.write(marshal.dumps(compile(tree, name, "exec", dont_inherit=True)))
+            out.write(marshal.dumps(compile(source, name, "exec", dont_inherit=True)))
             out.flush()
             os._exit(0)
     os.close(writer)
@@ -133,7 +98,7 @@ class BuildError(Exception):
 
 
 def sources(root: Path = ROOT) -> dict[str, bytes]:
-    """Every member of the archive that is not compiled, by its name in there."""
+    """Everything that is packed, by the name that it would have in there by itself."""
     members = {"__main__.py": DOOR, "LICENSE": (root / "LICENSE").read_bytes()}
     for path in (root / "hub_upgrade").rglob("*"):
         if path.suffix in PACKED and path.is_file() and not path.name.startswith("."):
@@ -151,7 +116,8 @@ def without_margin(source: bytes) -> bytes:
 
 
 def without_prose(source: bytes) -> bytes:
-    """The same code on the same lines without comments, docstrings and most of its indentation.
+    """The same code on the same lines without comments, docstrings, annotations and most of its
+    indentation.
 
     What is no Python that this interpreter can parse comes back as it is.
     """
@@ -165,6 +131,9 @@ def without_prose(source: bytes) -> bytes:
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip()
+    for row, start, end, instead in sorted(_annotations(tree, lines), reverse=True):
+        line = lines[row - 1].encode()  # the tree counts bytes
+        lines[row - 1] = (line[:start] + instead + line[end:]).decode()
     for node in ast.walk(tree):
         for name in ("body", "orelse", "finalbody"):
             found = getattr(node, name, None)
@@ -175,6 +144,24 @@ def without_prose(source: bytes) -> bytes:
         bare = lines[row - 1].lstrip(" ")
         lines[row - 1] = " " * ((len(lines[row - 1]) - len(bare)) // 4) + bare
     return "\n".join(lines).encode("utf-8") + b"\n"
+
+
+def _annotations(tree: ast.AST, lines: list[str]) -> Iterator[tuple[int, int, int, bytes]]:
+    """Every annotation on one line: its row, where it starts and ends there, and what will do.
+
+    A variable keeps one: it is how a NamedTuple knows its fields.
+    """
+    for node in ast.walk(tree):
+        note = getattr(node, "returns", None) or getattr(node, "annotation", None)
+        if note is None or note.lineno != note.end_lineno:
+            continue
+        before = lines[note.lineno - 1].encode()[: note.col_offset]
+        if isinstance(node, ast.AnnAssign):
+            yield note.lineno, note.col_offset, note.end_col_offset, b"0"
+        else:
+            head, mark, _ = before.rpartition(b":" if isinstance(node, ast.arg) else b"->")
+            if mark:
+                yield note.lineno, len(head.rstrip()), note.end_col_offset, b""
 
 
 def _inside_texts(tokens: Iterable[tokenize.TokenInfo]) -> set[int]:
@@ -222,13 +209,19 @@ def pyc(code: bytes, source: bytes) -> bytes:
     return importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(source) + code
 
 
-def _is_hot(name: str) -> bool:
-    return name.endswith(".py") and (name in HOT or not name.startswith(COLD))
+def groups(members: Mapping[str, bytes]) -> dict[str, str]:
+    """The group of every module that is packed, by its name among the members."""
+    paths = {_module(path): path for path in sorted(members) if path.endswith(".py")}
+    found: dict[str, str] = {}
+    for group, entry in ENTRIES:
+        for module in _imported(entry, paths, members):
+            found.setdefault(paths[module], group)
+    return {path: found.get(path, REST) for path in paths.values() if path not in LOOSE}
 
 
 def compile_all(members: Mapping[str, bytes]) -> dict[str, bytes]:
     """The code of every source that this Python can compile, by name; each compiled only once."""
-    wanted = {(name, data) for name, data in members.items() if _is_hot(name)}
+    wanted = set(members.items())
     new = {name: data.decode("utf-8", "replace") for name, data in sorted(wanted - set(_compiled))}
     if new:
         done = subprocess.run(
@@ -247,21 +240,30 @@ def compile_all(members: Mapping[str, bytes]) -> dict[str, bytes]:
     return {name: _compiled[name, data] for name, data in wanted if _compiled[name, data]}
 
 
-def packed(members: Mapping[str, bytes], codes: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The members of the archive that hold compiled code (`hub_upgrade/packed.py` reads them)."""
-    made = {name + "c": pyc(codes[name], members[name]) for name in LOOSE if name in codes}
-    modules = {_module(name): name for name in codes if name not in LOOSE}
-    groups: dict[str, str] = {}
-    for group, entry in GROUPS:
-        for name in _imported(entry, modules, members):
-            groups.setdefault(name, group)
-    groups = {name: groups.get(name, OTHERS) for name in sorted(modules)}
-    for group in dict.fromkeys((*(name for name, _entry in GROUPS), OTHERS)):
-        values: dict[str, object] = {"": groups} if group == FIRST else {}
-        for name, path in sorted(modules.items()):
-            if groups[name] == group:
-                values[name] = (path.endswith("/__init__.py"), codes[path])
-        made[f"hub_upgrade/{group}.code"] = importlib.util.MAGIC_NUMBER + marshal.dumps(values, 2)
+def packed(
+    members: Mapping[str, bytes], grouped: Mapping[str, str], codes: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """The members of the archive, the modules in their groups (`hub_upgrade/packed.py` reads
+    them)."""
+    made = {name: data for name, data in members.items() if name not in grouped}
+    made.update({name + "c": pyc(codes[name], members[name]) for name in LOOSE if name in codes})
+    for group in GROUPS:
+        paths = sorted(path for path in grouped if grouped[path] == group)
+        strange = [path for path in paths if HEADING in members[path]]
+        if strange:
+            raise BuildError(f"{strange[0]} holds a line like those between the packed files")
+        parts = (HEADING + path.encode() + b"\n" + members[path] for path in paths)
+        made[f"{PACKAGE}/{group}{SOURCE}"] = b"".join(parts)
+        values: dict[str, object] = {
+            _module(path): (path.endswith("/__init__.py"), codes[path])
+            for path in paths
+            if path in codes
+        }
+        if group == FIRST and codes:
+            values[""] = {_module(path): grouped[path] for path in sorted(grouped)}
+        if values:
+            code = importlib.util.MAGIC_NUMBER + marshal.dumps(values, 2)
+            made[f"{PACKAGE}/{group}{CODE}"] = code
     return made
 
 
@@ -281,7 +283,11 @@ def _imported(
             continue
         found.add(name)
         waiting.append(name.rpartition(".")[0])
-        for node in ast.walk(ast.parse(members[modules[name]])):
+        try:
+            tree = ast.parse(members[modules[name]])
+        except (SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module:
                 waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):
@@ -322,13 +328,15 @@ def build(
         members.pop(name, None)
         if data is not None:
             members[name] = data
+    grouped = groups(members)
+    codes: dict[str, bytes] = {}
     if not source_only:
-        compiled = compile_all(members)
-        sound = {name for name in own if name in compiled}
-        broken = sorted(name for name in own - sound if _is_hot(name))
+        hot = {*LOOSE, *(name for name, group in grouped.items() if group != REST)} & set(members)
+        codes = compile_all({name: members[name] for name in hot})
+        broken = sorted((hot & own) - set(codes))
         if broken:
             raise BuildError(f"{broken[0]} does not compile")
-        members = {**packed(members, compiled), **members}
+    members = packed(members, grouped, codes)
     data = archive(members)
     target = Path(output).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import build_pyz
+from hub_upgrade import packed
 from hub_upgrade.host.files import sha256_file
 from tests import every_python
 
@@ -96,14 +97,24 @@ class Build(unittest.TestCase):
     def test_prose_is_left_out_and_the_code_stays_on_its_lines(self) -> None:
         class Lines(ast.NodeVisitor):
             def __init__(self) -> None:
-                self.found: list[tuple[str, int]] = []
+                self.found: list[tuple[object, ...]] = []
 
             def generic_visit(self, node: ast.AST) -> None:
-                if not build_pyz._is_prose(node) and not isinstance(node, ast.Pass):
-                    prose = isinstance(node, ast.Constant) and isinstance(node.value, str)
-                    if hasattr(node, "lineno") and not prose:
-                        self.found.append((type(node).__name__, node.lineno))
-                    super().generic_visit(node)
+                if build_pyz._is_prose(node) or isinstance(node, ast.Pass):
+                    return
+                text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+                line = None if text else getattr(node, "lineno", None)
+                plain: list[object] = []
+                for name, value in ast.iter_fields(node):
+                    if name not in ("annotation", "returns", "kind"):
+                        plain += [v for v in (value, *_list(value)) if isinstance(v, (str, int))]
+                        for inner in (value, *_list(value)):
+                            if isinstance(inner, ast.AST):
+                                self.visit(inner)
+                self.found.append((type(node).__name__, line, *plain))
+
+        def _list(value: object) -> list[object]:
+            return value if isinstance(value, list) else []
 
         for path in sorted((build_pyz.ROOT / "hub_upgrade").rglob("*.py")):
             with self.subTest(path=path.name):
@@ -114,6 +125,45 @@ class Build(unittest.TestCase):
                 after.visit(ast.parse(lean))
                 self.assertEqual(before.found, after.found)
                 self.assertFalse([n for n in ast.walk(ast.parse(lean)) if build_pyz._is_prose(n)])
+                compile(lean, path.name, "exec")
+
+    def test_annotations_are_left_out_but_for_the_names_of_fields(self) -> None:
+        code = (
+            "from __future__ import annotations\n"
+            "from hub_upgrade.shapes import NamedTuple\n"
+            "class Point(NamedTuple):\n"
+            "    x: int  # right\n"
+            "    name: str = 'é:->'\n"
+            "def f(é: 'é', *rest: int, k: dict[str, A] = {1: 2}, **more: A.B) -> Call[[A], A]:\n"
+            "    y: int\n"
+            "    y = z = lambda a, b=1: a\n"
+            "    f.kept: Missing = k\n"
+            "    return y(é), k, rest, more, Point(1)\n"
+            "def g(\n"
+            "    a: Call[\n"
+            "        A, B\n"
+            "    ],\n"
+            ") -> A: return a\n"
+        )
+        lean = build_pyz.without_prose(code.encode()).decode()
+        shown = lean.splitlines()
+        self.assertEqual(len(shown), len(code.splitlines()))
+        self.assertEqual(shown[3:9], [
+            " x: 0", " name: 0 = 'é:->'", "def f(é, *rest, k = {1: 2}, **more):", " y: 0",
+            " y = z = lambda a, b=1: a", " f.kept: 0 = k"])  # fmt: skip
+        self.assertEqual(shown[14], "): return a")
+        results = []
+        for text in (code, lean):
+            names: dict[str, Any] = {}
+            exec(text, names)
+            results.append((names["f"](1, 2, m=3), names["Point"]._fields, names["g"](5)))
+        self.assertEqual(results[0], results[1])
+
+    def test_a_text_like_the_lines_between_the_packed_files_is_refused(self) -> None:
+        strange = {"hub_upgrade/cli/status.py": b"A = 1\n\f# other.py\n"}
+        with self.assertRaisesRegex(build_pyz.BuildError, "hub_upgrade/cli/status.py"):
+            build_pyz.build(self.directory / "never.pyz", overlay=strange)
+        self.assertFalse((self.directory / "never.pyz").exists())
 
     def test_a_text_of_several_lines_keeps_its_spaces(self) -> None:
         code = (
@@ -197,6 +247,16 @@ class Build(unittest.TestCase):
             self.assertIn(complaint or "", done.stderr)
         build_pyz.build(output, overlay={"hub_upgrade/cli/version.py": None})
         self.assertIn("unknown command", run(sys.executable, output, "version").stderr)
+
+    def test_an_overlay_of_what_is_not_compiled_works_too(self) -> None:
+        output = self.directory / "cold.pyz"
+        name = "hub_upgrade/cli/status.py"
+        self.assertEqual(build_pyz.groups(build_pyz.sources())[name], packed.REST)
+        for text, code in ((b"def main(argv):\n    return 7\n", 7), (None, 2)):
+            for lean in (False, True):
+                build_pyz.build(output, source_only=lean, overlay={name: text})
+                done = run(sys.executable, output, "status")
+                self.assertEqual(done.returncode, code, done.stderr)
 
     def test_tracebacks_tell_lines_and_no_path_of_the_builder(self) -> None:
         output = self.directory / "raises.pyz"
