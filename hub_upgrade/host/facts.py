@@ -1,11 +1,11 @@
-"""What the machine says about where an upgrade would go: probe() -> Facts."""
+"""What the machine says about where an upgrade would go: probe() -> Facts, look_at() -> Storage."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from hub_upgrade.domain.install import PYZ, Facts, Mount
+from hub_upgrade.domain.install import PYZ, Facts, Mount, Storage
 from hub_upgrade.host import container, mounts
 from hub_upgrade.host.files import Home
 
@@ -16,21 +16,27 @@ def probe(home: Home, trouble: str | None, persists: bool | None) -> Facts:
     access(2) knows of read-only mounts too. A full disk is not "not writable": the request then
     ends as one that cannot be recorded. Mounts come and go, so everything is looked at anew.
     """
-    facts = Facts(
+    seen = look_at(home.releases, persists)
+    return Facts(
         source=PYZ, home=home.root, releases=home.releases, trouble=trouble or "",
-        releases_writable=None if trouble else _writable(home.releases), container=container.look(),
-        persists=persists,
+        releases_writable=None if trouble else seen.writable, mount=seen.mount, upper=seen.upper,
+        no_mount=seen.no_mount, container=container.look(), persists=persists,
     )  # fmt: skip
+
+
+def look_at(path: str, persists: bool | None) -> Storage:
+    """A directory that would be written, and what it lies on; `persists` is the operator's word."""
+    seen = Storage(path, _writable(path), persists=persists)
     if sys.platform == "darwin":  # no list of mounts; whether it is read-only the probe asks
-        return facts
+        return seen
     try:
-        mount, upper = storage(mounts.read(), os.path.realpath(home.releases))
+        mount, upper = storage(mounts.read(), os.path.realpath(path))
     except OSError as error:
-        return facts._replace(no_mount=f"{mounts.MOUNTINFO} cannot be read: {error.strerror}")
+        return seen._replace(no_mount=f"{mounts.MOUNTINFO} cannot be read: {error.strerror}")
     except ValueError:
-        return facts._replace(no_mount=f"{mounts.MOUNTINFO} is not what it should be")
+        return seen._replace(no_mount=f"{mounts.MOUNTINFO} is not what it should be")
     unseen = "" if mount else f"no mount in {mounts.MOUNTINFO} holds it"
-    return facts._replace(mount=mount, upper=upper, no_mount=unseen)
+    return seen._replace(mount=mount, upper=upper, no_mount=unseen)
 
 
 def _writable(path: str) -> bool:
