@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.place import ManagedFacts
 from hub_upgrade.host.files import Home
-from hub_upgrade.host.hub_process import HubProcess
+from hub_upgrade.host.executed import HubProcess
 
 
 def probe_managed(
