@@ -24,6 +24,8 @@ COMMANDS = {
     "release": ("hub_upgrade.cli.release", "publish a file into a release repository"),
     "openapi": ("hub_upgrade.cli.openapi", "the HTTP API, as an OpenAPI description"),
     "version": ("hub_upgrade.cli.version", "which version this file is"),
+    "survey": ("hub_upgrade.cli.survey", "what is to be seen of the hub that hub.json names"),
+    "hook": ("hub_upgrade.cli.hook", "run after_rollback or on_finish for an operation"),
     "helper": ("hub_upgrade.cli.helper", "prepare one accepted operation (started by the hub)"),
     "run": ("hub_upgrade.wiring.hub", "the hub itself (started by the launcher)"),
 }

@@ -102,7 +102,7 @@ class Alone:
     def _settle(self) -> Operation | None:
         if self._launcher():
             return self._store.read()  # its hub settles
-        return recovery.settle_now(self._home, self._store, None, False)
+        return command.settle(self._home)
 
     def _step(self) -> Operation | None:
         """The record now; once the helper has handed over, the launcher's word on it."""

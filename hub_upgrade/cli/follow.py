@@ -14,12 +14,17 @@ from hub_upgrade.cli.client import Client, LauncherGoneError
 from hub_upgrade.cli.live import Screen
 from hub_upgrade.domain.operation import (
     ACCEPTED,
+    BACKING_UP,
     FAILED,
     HANDING_OVER,
+    MANAGED_PATH,
+    PATH,
     PREFLIGHT,
     PROVING,
     REDEPLOY_REQUIRED,
     RESOLVING,
+    REVERTING,
+    REWRITING,
     ROLLBACK,
     STAGING,
     STEPS,
@@ -46,7 +51,15 @@ WORDS = {
     VERIFYING: "is it whole?",
     PREFLIGHT: "trying it on a spare socket",
     HANDING_OVER: "handing it to the launcher",
+    BACKING_UP: "running before_upgrade",
     PROVING: "it serves, on probation",
+    REVERTING: "putting back what was there",
+}
+MANAGED_WORDS = {
+    **WORDS,
+    STAGING: "keeping aside what is installed",
+    REWRITING: "installing it",
+    HANDING_OVER: "having the hub restarted",
 }
 BAR = 20
 UNITS = {"bytes": ("kB", 1000)}
@@ -85,9 +98,11 @@ class Teller:
         told, there = STEPS.index(self._step), STEPS.index(last)
         if there < told and not operation.finished:
             told = there - 1  # another helper began anew
+        words, path = (WORDS, PATH) if operation.is_of_pyz else (MANAGED_WORDS, MANAGED_PATH)
         for step in STEPS[told + 1 : there + 1]:
-            if step != STAGING or operation.kind != ROLLBACK:
-                self._screen.say(f"{step}: {WORDS[step]}")
+            gone_through = step in path or step == operation.step
+            if gone_through and (step != STAGING or operation.kind != ROLLBACK):
+                self._screen.say(f"{step}: {words[step]}")
             self._step = step
 
     def _fresh(self, lines: tuple[str, ...]) -> tuple[str, ...]:
@@ -256,7 +271,7 @@ def advice(home: Home, operation: Operation) -> list[str]:
     if operation.rolled_back_to and operation.target_version:
         command = f"hub.pyz upgrade --version {operation.target_version}"
         told.append(f"It is not tried again until you name it: {command}")
-    elif early < STEPS.index(HANDING_OVER) and "nothing was changed" not in str(operation.error):
+    elif early < STEPS.index(REWRITING) and "nothing was changed" not in str(operation.error):
         told.append(f"Nothing was changed: {operation.current_version} stays.")
     log = operation_log.path_of(home, "upgrade", operation.operation_id)
     if early > STEPS.index(RESOLVING) and os.path.exists(log):

@@ -10,14 +10,17 @@ from hub_upgrade.domain.operation import CHANNELS, REDEPLOY_REQUIRED
 from hub_upgrade.host.files import Home
 from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import accept
+from hub_upgrade.upgrade.managed_plan import make_managed_plan
 from hub_upgrade.upgrade.plan import make_plan
 from hub_upgrade.wiring import command
 
+ITSELF = Option("--self", "hub.pyz itself, where hub.json names another hub to look after")
 WHICH = (
     Option("--channel", "which one to follow (that of the running version)", "CHANNEL", CHANNELS),
     Option("--version", "this very version, also one that failed here before", "V"),
     Option("--allow-downgrade", "also to a version below the running one"),
     Option("--releases", "the release repository, when no hub runs", "DIR"),
+    ITSELF,
 )
 COMMAND = Command(
     "plan",
@@ -63,8 +66,9 @@ def _asked(home: Home, given: Arguments) -> dict[str, Any] | None:
         return None
     named = {"channel": given.channel, "version": given.version}
     fields = {name: value for name, value in named.items() if value}
-    if given.allow_downgrade:
-        fields["allow_downgrade"] = "true"
+    for name in ("allow_downgrade", "self"):
+        if getattr(given, name):
+            fields[name] = "true"
     with client.connected(home) as hub:
         if hub is None:
             return None
@@ -80,7 +84,11 @@ def _found_out(home: Home, given: Arguments) -> dict[str, Any]:
     desk = command.desk(home, path, where, lambda: client.launcher_holds(home), lambda _pid: None)
     desk = desk._replace(trouble=getattr(given, "trouble", None))
     source = command.source(home, where)
-    return make_plan(desk, source, given.channel, given.version, given.allow_downgrade)
+    asked = (given.channel, given.version, given.allow_downgrade)
+    if desk.survey is None or given.self:
+        return make_plan(desk, source, *asked)
+    rewriter = command.source_of(desk.survey().decision.place, command.managed_of(home))
+    return make_managed_plan(desk, rewriter, *asked)
 
 
 def lines(made: dict[str, Any]) -> list[str]:

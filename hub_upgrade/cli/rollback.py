@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hub_upgrade.cli import alone, client, entry, follow
 from hub_upgrade.cli.arguments import JSON, Arguments, Command
+from hub_upgrade.cli.plan import ITSELF
 from hub_upgrade.cli.upgrade import EXITS, NO_WAIT, TOUCHES
 from hub_upgrade.upgrade import accept
 
@@ -14,7 +15,7 @@ COMMAND = Command(
     "hub.pyz rollback",
     EXITS,
     TOUCHES,
-    (NO_WAIT, JSON._replace(does="the record at its end, as JSON")),
+    (ITSELF, NO_WAIT, JSON._replace(does="the record at its end, as JSON")),
 )
 
 
@@ -28,7 +29,8 @@ def rollback(given: Arguments) -> int:
     home = entry.home_in(given)
     with client.connected(home) as hub:
         if hub is not None:
-            return follow.through_hub(home, hub, "/api/hub/rollback", {}, given)
+            body = {"self": given.self}
+            return follow.through_hub(home, hub, "/api/hub/rollback", body, given)
     return alone.Alone(home, given).run(
-        lambda desk: accept.accept_rollback(desk, client.local_user())
+        lambda desk: accept.accept_rollback(desk, client.local_user(), given.self)
     )

@@ -12,7 +12,7 @@ from hub_upgrade.domain.settle import NEXT_START
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.shapes import Any
-from hub_upgrade.upgrade import recovery
+from hub_upgrade.wiring import command
 
 LAST_LINES = 10
 COMMAND = Command(
@@ -92,7 +92,7 @@ def _reader(home: Home, operation_id: str) -> Callable[[], Operation | None]:
 
 def _waits(home: Home, record: Operation) -> bool:
     """Whether an open operation has nobody who works on it now."""
-    if record.finished or client.launcher_holds(home):
+    if record.finished or record.is_managed or client.launcher_holds(home):
         return False
     return not client.helper_lives(StatusStore(home).read() or record)
 
@@ -116,7 +116,7 @@ def _record(home: Home, launcher: bool) -> Operation | None:
     mine = os.access(home.root, os.W_OK) and client.owner(home) == os.geteuid()
     if launcher or not mine:
         return store.read()
-    return recovery.settle_now(home, store, None, False)
+    return command.settle(home)
 
 
 def _hub_line(hub: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ def upgrade(given: Arguments) -> int:
     with client.connected(home) as hub:
         if hub is not None:
             _same_source(given.releases, hub.serving.get("releases"))
-            body: dict[str, Any] = {"allow_downgrade": given.allow_downgrade}
+            body: dict[str, Any] = {"allow_downgrade": given.allow_downgrade, "self": given.self}
             if given.channel:
                 body["channel"] = given.channel
             if named:
@@ -58,7 +58,7 @@ def upgrade(given: Arguments) -> int:
             return follow.through_hub(home, hub, "/api/hub/upgrade", body, given)
     return alone.Alone(home, given).run(
         lambda desk: accept.accept_upgrade(
-            desk, given.channel, named, given.allow_downgrade, client.local_user()
+            desk, given.channel, named, given.allow_downgrade, client.local_user(), given.self
         )
     )
 

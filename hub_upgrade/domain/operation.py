@@ -43,6 +43,10 @@ IN_PLACE = "in-place"
 MODES = (IN_PLACE, REDEPLOY_REQUIRED)
 CHANNELS = ("latest", "rc")
 
+PATH = (RESOLVING, STAGING, VERIFYING, PREFLIGHT, HANDING_OVER, PROVING)
+MANAGED_PATH = (RESOLVING, STAGING, REWRITING, HANDING_OVER, PROVING)
+"""The steps that every upgrade goes through, of `hub.pyz` and of a managed hub."""
+
 LOG_LINES = 500
 LOG_CHARACTERS = 2000
 LOG_HEAD = 250
@@ -136,6 +140,11 @@ class Operation(NamedTuple):
     def is_managed(self) -> bool:
         """Whether something of a managed hub is rewritten, or may be: a helper goes on with it."""
         return self.undo is not None and self.undo.kind != RELEASE
+
+    @property
+    def is_of_pyz(self) -> bool:
+        """Whether it is about `hub.pyz` itself, as far as the record says."""
+        return self.install in (None, "pyz")
 
     @property
     def finished(self) -> bool:

@@ -69,7 +69,7 @@ def settle(
     if verdict is not None:
         return Settled(_judged(record, verdict, boot, running, now), f"it was {verdict.verdict}")
     if record.is_managed:
-        return Settled(record, "its helper goes on with it: what was rewritten is put back or proven")
+        return Settled(record, "a helper goes on with it: it is proven, or put back")
     waiting = _waiting(record, boot, nxt)
     if waiting:
         return Settled(record, waiting if launcher_alive else f"{waiting}: {NEXT_START}")
@@ -77,7 +77,7 @@ def settle(
         return Settled(_current_already(record, now), "its target is the current release")
     if record.phase == RESTARTING and boot is None:
         return Settled(record, f"boot.json is missing: {NEXT_START}")
-    where = _where(boot, running) if record.install in (None, "pyz") else record.current_version
+    where = _where(boot, running) if record.is_of_pyz else record.current_version
     if record.phase == RESTARTING and boot is not None and boot.rebuilt != record.boot_rebuilt:
         error = f"outcome unknown: {where} runs (the launcher's record was lost, and made anew)"
         return Settled(finish(record, FAILED, now, error), "the verdict was lost")

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 
@@ -20,8 +21,9 @@ PIECE = 65536
 LINGER_S = 0.5
 """How long the outputs may stay open after the tool's end: a grandchild may hold them."""
 ALARM_MARGIN_S = 2
-"""A tool whose caller was killed ends by an alarm of its own (a helper may be killed at any step);
-forking with one is safe, for whoever calls this has one thread."""
+"""A tool ends by an alarm of its own where nobody else ends it."""
+GONE_S = 2.0
+GONE_POLL_S = 0.01
 MISSING = 127
 
 Sink = Callable[[bytes], None]
@@ -50,23 +52,27 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
     sink: Sink | None = None,
+    stdin: bytes = b"",
 ) -> Result:
-    """Run one tool with an empty input; its whole group is killed when its time is over.
+    """Run one tool, `stdin` its whole input; its whole group is killed when its time is over, or
+    when we are killed.
 
     `sink` gets every piece of output as it comes. Never raises for what the tool does.
     """
+    guard = _Guard()
     try:
         process = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
+            stdin=_input(stdin) if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=None if env is None else dict(env),
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=lambda: signal.alarm(int(timeout_s) + ALARM_MARGIN_S),  # noqa: PLW1509
+            preexec_fn=lambda: guard.joined(int(timeout_s) + ALARM_MARGIN_S),  # noqa: PLW1509
         )
     except OSError as error:
+        guard.release()
         words = f"{argv[0]} cannot be run: {error.strerror or error}"
         return Result(MISSING, b"", words.encode("utf-8", "replace"))
     with process:
@@ -75,7 +81,67 @@ def run(
         kept = _gather(process, outputs, time.monotonic() + timeout_s, sink)
         timed_out = not _ended(process)
         _end_group(process)
+        guard.release()
         return Result(None if timed_out else process.returncode, *kept)
+
+
+class _Guard:
+    """A forked copy of us that outlives us: whoever goes on must not meet a tool of ours at work.
+
+    It holds what we hold, `operation.lock` too, until the tool's group is gone. Forking is safe:
+    whoever calls this has one thread.
+    """
+
+    def __init__(self) -> None:
+        reader, self._writer = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                os.close(self._writer)
+                os.setsid()
+                _stand_guard(reader)
+            finally:
+                os._exit(0)
+        os.close(reader)
+
+    def joined(self, alarm_s: int) -> None:
+        """Called in the tool's process before it becomes the tool."""
+        signal.alarm(alarm_s)
+        os.write(self._writer, b"%d\n" % os.getpid())
+
+    def release(self) -> None:
+        """The tool has ended, with all its group."""
+        os.write(self._writer, b"done\n")
+        os.close(self._writer)
+        os.waitpid(self._pid, 0)
+
+
+def _stand_guard(reader: int) -> None:
+    said = b""
+    while True:
+        piece = os.read(reader, 4096)
+        if not piece:
+            break
+        said += piece
+    group = said.partition(b"\n")[0]
+    if b"done" in said or not group:
+        return
+    deadline = time.monotonic() + GONE_S
+    try:
+        os.killpg(int(group), signal.SIGKILL)
+        while time.monotonic() < deadline:
+            os.killpg(int(group), 0)
+            time.sleep(GONE_POLL_S)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _input(data: bytes) -> IO[bytes]:
+    """A file: unlike a pipe, nobody has to wait until it is read."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the tool
+    file.write(data)
+    file.seek(0)
+    return file
 
 
 def _gather(

@@ -1,10 +1,11 @@
-"""One bounded request to a `/health`, on the loop."""
+"""One bounded request to a `/health`, on the loop or waited for."""
 
 from __future__ import annotations
 
 import errno
 import json
 import socket
+import time
 from collections.abc import Callable
 
 from hub_upgrade.host.loop import READ, WRITE, Loop
@@ -39,10 +40,18 @@ def url_of(listener: socket.socket) -> str:
 
 
 class Look:
-    """One look; `done(Seen)` is called exactly once unless it is cancelled."""
+    """One look at `path`; `done(Seen)` is called exactly once unless it is cancelled."""
 
-    def __init__(self, loop: Loop, family: int, address: Any, done: Callable[[Seen], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        family: int,
+        address: Any,
+        done: Callable[[Seen], None],
+        path: str = "/health",
+    ) -> None:
         self._loop = loop
+        self._request = request(path)
         self._done: Callable[[Seen], None] | None = done
         self._data = b""
         self._socket = socket.socket(family, socket.SOCK_STREAM)
@@ -60,9 +69,7 @@ class Look:
             self._end(Seen(0, {}, "connection refused"))
             return
         try:
-            self._socket.send(
-                b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-            )
+            self._socket.send(self._request)
         except OSError:
             self._end(Seen(0, {}, "connection lost"))
             return
@@ -108,6 +115,35 @@ class Look:
             self._timer = self._loop.call_later(LOOK_TIMEOUT_S, self._timed_out)
 
 
+def request(path: str) -> bytes:
+    """What is sent to ask for a path."""
+    line = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    return line.encode("utf-8", "replace")
+
+
+def look_now(address: tuple[str, int], path: str, timeout_s: float = LOOK_TIMEOUT_S) -> Seen:
+    """One look, waited for; never raises."""
+    deadline = time.monotonic() + timeout_s
+    data = b""
+    try:
+        with socket.create_connection(address, timeout_s) as client:
+            client.sendall(request(path))
+            while len(data) <= MAX_ANSWER:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return Seen(0, {}, f"no answer within {timeout_s:g} s")
+                client.settimeout(left)
+                piece = client.recv(65536)
+                if not piece:
+                    break
+                data += piece
+    except socket.timeout:
+        return Seen(0, {}, f"no answer within {timeout_s:g} s")
+    except OSError as error:
+        return Seen(0, {}, (error.strerror or str(error)).lower())
+    return understand(data)
+
+
 def understand(data: bytes) -> Seen:
     """What an HTTP answer says, for as much as a look needs; anything odd has status 1."""
     head, _, body = data.partition(b"\r\n\r\n")
@@ -118,7 +154,20 @@ def understand(data: bytes) -> Seen:
     if not sound or len(words[1]) != 3:  # int() refuses thousands of digits
         return Seen(1, {}, "an answer that is not HTTP")
     try:
-        value = json.loads(body.decode("utf-8"))
+        value = json.loads(_unchunked(head, body).decode("utf-8"))
     except (ValueError, RecursionError):
         value = {}
     return Seen(int(words[1]), value if isinstance(value, dict) else {}, "")
+
+
+def _unchunked(head: bytes, body: bytes) -> bytes:
+    """The body without its framing, where it comes in chunks (RFC 9112, section 7.1)."""
+    if b"\r\ntransfer-encoding: chunked" not in head.lower():
+        return body
+    whole = b""
+    while True:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size.partition(b";")[0], 16)  # ValueError: it is cut off
+        if length == 0:
+            return whole
+        whole, body = whole + body[:length], body[length + 2 :]

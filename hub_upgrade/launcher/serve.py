@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 
-from hub_upgrade.errors import HubError
+from hub_upgrade.domain.managed import Managed
+from hub_upgrade.errors import HostError, HubError
 from hub_upgrade.host import container, log, processes
 from hub_upgrade.host.look import url_of
 from hub_upgrade.host.loop import Loop
 from hub_upgrade.launcher.main import Launcher
 from hub_upgrade.launcher.place import StoppedEarly, say, settle_in
-from hub_upgrade.settings import load, parse_serve_flags
+from hub_upgrade.settings import Settings, load, parse_serve_flags
 
 HELP = """\
 usage: hub.pyz serve [--config-dir DIR] [--host HOST] [--port PORT] [--releases DIR]
@@ -43,6 +44,16 @@ def tell_of_loopback(host: str) -> None:
         log.say("launcher", text, log.WARNING)
 
 
+def needs_port_of_its_own(settings: Settings, managed: Managed) -> None:
+    """The managed hub's is not ours, also while that hub does not run; raises HostError."""
+    port = managed.address[1]
+    if settings.port == port:
+        raise HostError(
+            f"port {port} is the one of the hub that hub.json names ({managed.health_url}): give "
+            f"this one a port of its own, such as --port {port - 1} or PORT={port - 1}"
+        )
+
+
 def main(argv: list[str]) -> int:
     """`hub.pyz serve`; returns its exit code."""
     if "--help" in argv or "-h" in argv:
@@ -56,6 +67,8 @@ def main(argv: list[str]) -> int:
         os.environ[log.FORMAT_VARIABLE] = settings.log_format
         if settings.config_error:
             say(settings.config_error)
+        if settings.hub is not None and not proving:
+            needs_port_of_its_own(settings, settings.hub)
         place = settle_in(settings, proving)
     except StoppedEarly:
         return 0

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from hub_upgrade.domain import install, versions
 from hub_upgrade.domain.boot_record import BootRecord
-from hub_upgrade.domain.install import Decision
+from hub_upgrade.domain.install import PYZ, UNKNOWN, Decision, Place
 from hub_upgrade.domain.operation import (
     CHANNELS,
     FAILED,
@@ -25,13 +25,22 @@ from hub_upgrade.domain.operation import (
 from hub_upgrade.domain.settle import Running
 from hub_upgrade.domain.transitions import finish
 from hub_upgrade.errors import HostError, RefusedError
-from hub_upgrade.host import boot_store, facts, files, interpreter, operation_log, releases
+from hub_upgrade.host import (
+    boot_store,
+    facts,
+    files,
+    interpreter,
+    managed_store,
+    operation_log,
+    releases,
+)
 from hub_upgrade.host.children import environment
 from hub_upgrade.host.files import Home, Lock, Unreadable
 from hub_upgrade.host.processes import spawn, start_time
 from hub_upgrade.shapes import NamedTuple
 from hub_upgrade.upgrade.ports import Store
 from hub_upgrade.upgrade.recovery import settle_locked
+from hub_upgrade.upgrade.survey_record import Survey
 
 TIDYING_S = 0.2
 """How long a lock is waited for that no open operation explains: a launcher prunes under it, and
@@ -42,6 +51,8 @@ ECHO_CHARACTERS = 100
 EXIT_IN_FLIGHT = 4
 
 StartHelper = Callable[[Operation, Lock], int]
+SurveyNow = Callable[[], Survey]
+"""What is known of the managed hub; raises RefusedError while that is nothing yet."""
 
 
 class Patience:
@@ -61,14 +72,16 @@ class Patience:
 
 class Desk(NamedTuple):
     """What a request is judged by. `trouble` says why home is no use, `releases` where releases
-    come from; `start_helper` starts one that owns the lock, and returns its PID; `home_persists`
-    is the operator's word on that, None for none."""
+    come from; `survey` tells of the managed hub, None where there is none; `start_helper` starts
+    one that owns the lock, and returns its PID; `home_persists` is the operator's word on that,
+    None for none."""
 
     home: Home
     store: Store
     running: Running
     releases: str | None
     trouble: str | None
+    survey: SurveyNow | None
     launcher_alive: Callable[[], bool]
     start_helper: StartHelper
     patience: Patience
@@ -81,20 +94,22 @@ def accept_upgrade(
     version: object,
     allow_downgrade: bool,
     requested_by: str,
+    itself: bool = False,
 ) -> Operation:
     """The accepted operation, its helper started; or a finished one in `redeploy-required`.
 
-    Raises RefusedError with the wire's code, nothing changed.
+    `itself`: of `hub.pyz`, also beside a managed hub. Raises RefusedError with the wire's code,
+    nothing changed.
     """
-    channel = check_channel(channel, desk.running.version)
+    subject = subject_of(desk, itself)
+    channel = check_channel(channel, subject.version)
     named = check_version(version)
-    decision = decide(desk)
-    operation = _new(desk, UPGRADE, decision, channel, requested_by)._replace(
-        target_version=named, request=Request(named, allow_downgrade)
+    operation = _new(UPGRADE, subject, channel, requested_by)._replace(
+        target_version=named, request=Request(named, allow_downgrade, itself)
     )
-    if decision.mode == REDEPLOY_REQUIRED:
+    if operation.mode == REDEPLOY_REQUIRED:
         return _record_redeploy(desk, operation)
-    if not desk.releases:
+    if not desk.releases and subject.release is not None:
         raise RefusedError(
             "no_release_source",
             'no release source is configured: set "releases" in '
@@ -103,15 +118,18 @@ def accept_upgrade(
     return _begin(desk, lambda _boot: operation)
 
 
-def accept_rollback(desk: Desk, requested_by: str) -> Operation:
+def accept_rollback(desk: Desk, requested_by: str, itself: bool = False) -> Operation:
     """The accepted rollback to the previous good release. Raises RefusedError, nothing changed."""
-    decision = decide(desk)
-    channel = versions.channel_of(desk.running.version)
-    operation = _new(desk, ROLLBACK, decision, channel, requested_by)
-    if decision.mode == REDEPLOY_REQUIRED:
+    subject = subject_of(desk, itself)
+    channel = versions.channel_of(subject.version)
+    operation = _new(ROLLBACK, subject, channel, requested_by)
+    operation = operation._replace(request=Request(itself=itself))
+    if operation.mode == REDEPLOY_REQUIRED:
         return _record_redeploy(desk, operation)
 
     def target(boot: BootRecord | None) -> Operation:
+        if subject.release is None:
+            return operation._replace(target_version=_kept(desk.home, subject.version))
         name = boot.previous if boot is not None else None
         digest = releases.digest_of(desk.home, name) if name else None
         if name is None or digest is None or name != releases.name_of(_version(name), digest):
@@ -123,6 +141,14 @@ def accept_rollback(desk: Desk, requested_by: str) -> Operation:
         )
 
     return _begin(desk, target)
+
+
+def _kept(home: Home, version: str) -> str:
+    """The version of a managed hub that was kept aside; raises RefusedError."""
+    previous = managed_store.read(home).previous
+    if previous is None:
+        raise RefusedError("nothing_to_roll_back", f"there is no version kept before {version}")
+    return previous.version
 
 
 def _version(name: str) -> str:
@@ -154,26 +180,46 @@ def check_version(version: object) -> str | None:
 
 
 def decide(desk: Desk) -> Decision:
-    """In place or not, from evidence."""
+    """In place or not for `hub.pyz` itself, from evidence."""
     return install.decide(facts.probe(desk.home, desk.trouble, desk.home_persists))
 
 
-def _new(
-    desk: Desk, kind: str, decision: Decision, channel: str, requested_by: str
-) -> Operation:
+class Subject(NamedTuple):
+    """What an operation is about: its running version ("unknown" where it does not say), where it
+    would be rewritten, and its release, None for a managed hub."""
+
+    version: str
+    decision: Decision
+    release: str | None
+    install: str
+
+
+def subject_of(desk: Desk, itself: bool) -> Subject:
+    """The managed hub, or `hub.pyz` itself."""
+    if desk.survey is not None and not itself:
+        seen = desk.survey()
+        source = (seen.decision.place or Place()).source
+        return Subject(seen.version or UNKNOWN, seen.decision, None, source)
     running = desk.running
+    name = running.release or releases.name_of(running.version, running.digest)
+    return Subject(running.version, decide(desk), name, PYZ)
+
+
+def _new(kind: str, subject: Subject, channel: str, requested_by: str) -> Operation:
+    decision = subject.decision
     return Operation(
         operation_id=files.new_id(),
         kind=kind,
         mode=decision.mode,
-        current_version=running.version,
+        current_version=subject.version,
         channel=channel,
         started_at=files.now_rfc3339(),
         source=decision.source,
         reason=decision.reason,
         evidence=decision.evidence,
         requested_by=requested_by,
-        current_release=running.release or releases.name_of(running.version, running.digest),
+        current_release=subject.release,
+        install=subject.install,
     )
 
 
@@ -291,8 +337,13 @@ def _cannot_record(why: str) -> RefusedError:
 # --- the helper's process -----------------------------------------------------------------------
 
 
-def helper_starter(home: Home, own_path: str, launcher_pid: int) -> StartHelper:
-    """A starter of helpers that run the hub's own release, `own_path`; raises OSError."""
+def helper_starter(
+    home: Home, own_path: str, hub_pid: Callable[[Operation], int]
+) -> StartHelper:
+    """A starter of helpers that run the hub's own release, `own_path`; raises OSError.
+
+    `hub_pid` tells whom the helper may signal: the launcher, or the managed hub; 0 for nobody.
+    """
 
     def start(operation: Operation, lock: Lock) -> int:
         argv = interpreter.command(
@@ -300,8 +351,9 @@ def helper_starter(home: Home, own_path: str, launcher_pid: int) -> StartHelper:
             *("helper", "--op", operation.operation_id, "--channel", operation.channel),
             *("--config-dir", home.root),
         )
-        if launcher_pid > 0:
-            argv += ["--hub-pid", str(launcher_pid)]
+        pid = hub_pid(operation)
+        if pid > 0:
+            argv += ["--hub-pid", str(pid)]
         log = operation_log.open_log(home, operation.operation_id)
         try:
             return spawn(argv, environment(os.environ), {0: lock.fd, 1: log, 2: log})

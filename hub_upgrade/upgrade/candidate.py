@@ -10,14 +10,13 @@ import time
 from collections.abc import Mapping
 
 from hub_upgrade.host import notify, processes
-from hub_upgrade.host.look import understand
+from hub_upgrade.host.look import request, understand
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.shapes import Any
 
 TAIL_BYTES = 16 * 1024
 LAST_WORDS = 500
 MAX_ANSWER = 64 * 1024
-REQUEST = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 BACKLOG = 16
 GONE_S = 1.0
 GONE_POLL_S = 0.01
@@ -132,7 +131,7 @@ class Candidate:
         deadline = time.monotonic() + timeout_s
         try:
             with socket.create_connection(self._address, timeout_s) as client:
-                client.sendall(REQUEST)
+                client.sendall(request("/health"))
                 client.setblocking(False)
                 return self._answer(client, deadline, timeout_s)
         except OSError as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from hub_upgrade.domain.operation import Operation, Progress, with_lines
+from hub_upgrade.domain.operation import LOG_LINES, Operation, Progress, with_lines
 from hub_upgrade.domain.transitions import advance, finish
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import files
@@ -14,6 +15,8 @@ from hub_upgrade.upgrade.ports import Store
 
 PROGRESS_EVERY_S = 1.0
 """A source may report every kilobyte; the record is written this often."""
+LONGEST_REST = 65536
+"""Bytes of a line without an end that are kept."""
 
 
 class LostError(Exception):
@@ -29,11 +32,20 @@ class Journal:
         self._log = log
         self._lines: list[str] = []
         self._progress_at = 0.0
+        self._rest = b""
 
     def line(self, text: str) -> None:
         """One more line for people: into the log at once, into the record with the next step."""
         self._log.line(text)
         self._lines.append(text)
+
+    def output(self, data: bytes) -> None:
+        """What a tool prints: into the log at once, its lines into the record once a second."""
+        self._log.write(data)
+        *lines, self._rest = (self._rest + data)[-LONGEST_REST:].split(b"\n")
+        self._lines += [f"| {_shown(line)}" for line in lines if line.strip()]
+        del self._lines[:-LOG_LINES]
+        self._noted(lambda record: record)
 
     def step(self, step: str, phase: str | None = None, **fields: Any) -> None:
         """Record a step before its act. Raises NotRecordedError or LostError: no act then."""
@@ -48,25 +60,39 @@ class Journal:
 
     def progress(self, done: int, total: int) -> None:
         """How far the step is; a report that cannot be written is dropped."""
+        seen = Progress(done, total, "bytes")
+        self._noted(lambda record: record._replace(progress=seen))
+
+    def _noted(self, change: Callable[[Operation], Operation]) -> None:
+        """What is worth a write once a second, and can do without one."""
         now = time.monotonic()
         if now - self._progress_at < PROGRESS_EVERY_S:
             return
         self._progress_at = now
-        seen = Progress(done, total, "bytes")
+        lines, self._lines = self._lines, []
         try:
-            self._update(lambda record: record._replace(progress=seen))
-        except HostError:
-            pass
+            self._update(lambda record: with_lines(change(record), lines))
+        except (HostError, LostError):  # a tool that runs must not be left by an exception
+            self._lines = lines + self._lines
 
-    def finish(self, phase: str, error: str | None = None) -> None:
+    def finish(self, phase: str, error: str | None = None, **fields: Any) -> None:
         """Record the end. Raises NotRecordedError or LostError: whoever settles writes it then."""
         self._log.line(f"{phase}: {error}" if error else phase)
         lines, self._lines = self._lines, []
         now = files.now_rfc3339()
-        self._update(lambda record: with_lines(finish(record, phase, now, error), lines))
+
+        def change(record: Operation) -> Operation:
+            return with_lines(finish(record, phase, now, error)._replace(**fields), lines)
+
+        self._update(change)
 
     def _update(self, change: Any) -> None:
         written = self._store.update(self.operation.operation_id, change)
         if written is None:
             raise LostError
         self.operation = written
+
+
+def _shown(line: bytes) -> str:
+    """A line of a tool as it stands there in the end: without what it painted over."""
+    return line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")

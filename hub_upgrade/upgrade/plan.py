@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from hub_upgrade.domain.boot_record import BootRecord
+from hub_upgrade.domain.install import Decision
 from hub_upgrade.domain.operation import IN_PLACE, Request
 from hub_upgrade.domain.settle import Unknown
 from hub_upgrade.errors import HubError, RefusedError
 from hub_upgrade.host import releases
 from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import accept, recovery
-from hub_upgrade.upgrade.accept import Desk
+from hub_upgrade.upgrade.accept import Desk, Subject
 from hub_upgrade.upgrade.ports import Source
 from hub_upgrade.upgrade.transaction import is_proven, refuse_target
 
@@ -21,14 +22,26 @@ def make_plan(
 
     May wait for the release source; `stops` is empty when the upgrade would be tried.
     """
-    chosen = accept.check_channel(channel, desk.running.version)
+    subject = accept.subject_of(desk, itself=True)
     request = Request(accept.check_version(version), allow_downgrade)
-    decision = accept.decide(desk)
-    running = desk.running
-    plan: dict[str, Any] = {
-        "current": running.version,
+    plan = begun(subject, channel, request)
+    stops: list[HubError] = []
+    boot = recovery.read_boot(desk.home)
+    try:
+        _add_target(plan, desk, source, request, None if isinstance(boot, Unknown) else boot)
+    except HubError as error:
+        stops.append(error)
+    add_stops(plan, desk, subject.decision, stops)
+    return plan
+
+
+def begun(subject: Subject, channel: str | None, request: Request) -> dict[str, Any]:
+    """A plan that knows of no target yet; raises RefusedError for a wrong channel."""
+    decision = subject.decision
+    return {
+        "current": subject.version,
         "target": request.version,
-        "channel": chosen,
+        "channel": accept.check_channel(channel, subject.version),
         "mode": decision.mode,
         "source": decision.source,
         "reason": decision.reason,
@@ -37,18 +50,17 @@ def make_plan(
         "note": "",
         "stops": [],
     }
-    stops: list[HubError] = []
+
+
+def add_stops(
+    plan: dict[str, Any], desk: Desk, decision: Decision, stops: list[HubError]
+) -> None:
+    """Whatever would stop the upgrade: its mode, another operation, and these."""
     if decision.mode != IN_PLACE:
-        stops.append(RefusedError(decision.mode, decision.reason))
+        stops.insert(0, RefusedError(decision.mode, decision.reason))
     elif recovery.busy(desk.home):
-        stops.append(RefusedError("upgrade_in_flight", "another operation is not decided yet"))
-    boot = recovery.read_boot(desk.home)
-    try:
-        _add_target(plan, desk, source, request, None if isinstance(boot, Unknown) else boot)
-    except HubError as error:
-        stops.append(error)
+        stops.insert(0, RefusedError("upgrade_in_flight", "another operation is not decided yet"))
     plan["stops"] = [_stop(error) for error in stops]
-    return plan
 
 
 def _add_target(
@@ -63,7 +75,8 @@ def _add_target(
         already_current=name == desk.running.release and is_proven(name, boot),
     )
     if not plan["already_current"]:
-        refuse_target(desk.running.version, request, resolved.version, resolved.digest, boot)
+        rejected = boot is not None and resolved.digest in boot.rejected
+        refuse_target(desk.running.version, request, resolved.version, rejected)
 
 
 def _stop(error: HubError) -> dict[str, str]:

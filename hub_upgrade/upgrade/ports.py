@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hub_upgrade.domain.boot_record import Next
+from hub_upgrade.domain.installed import Installed
 from hub_upgrade.domain.operation import Operation, Undo
-from hub_upgrade.shapes import Any, NamedTuple, Protocol
+from hub_upgrade.shapes import Any, Protocol
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the whole, in bytes, as often as a source likes."""
@@ -44,14 +45,6 @@ class Source(Protocol):
         Idempotent: again is safe, and a release that is there already is only verified. Leaves
         nothing half done behind. Raises RefusedError, HostError or OSError.
         """
-
-class Installed(NamedTuple):
-    """What lies on the disk: its version, "" for nothing there, and what tells it from any other
-    content (a git commit), or ""."""
-
-    version: str
-    digest: str = ""
-
 
 class Rewriter(Protocol):
     """How another program, the managed hub, got onto the disk, and how that is rewritten.
@@ -144,6 +137,18 @@ class Candidate(Protocol):
 
     @property
     def needs_launcher_protocol(self) -> int: ...
+
+
+class Restarter(Protocol):
+    """Whoever keeps the managed hub alive, and restarts it."""
+
+    def restart(self, process: str, again: bool) -> str:
+        """End the hub's process (host.hub_process.identity; "" where none is known), so that it is
+        started again; a line for the log. Never two restarts for one call.
+
+        `again` says that an earlier call may have done it already, and was not seen to. Raises
+        HostError when it was NOT restarted, with the words of whoever refused.
+        """
 
 
 class Preflight(Protocol):

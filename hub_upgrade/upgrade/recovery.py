@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from hub_upgrade.domain.boot_record import BootRecord, Next
-from hub_upgrade.domain.operation import RESTARTING, Operation
+from hub_upgrade.domain.operation import RESTARTING, UPGRADE, Operation
 from hub_upgrade.domain.settle import UNKNOWN, Running, Unknown, settle
 from hub_upgrade.domain.transitions import LIMITS_S
 from hub_upgrade.errors import HostError
@@ -13,6 +13,7 @@ from hub_upgrade.host import boot_store, files, processes, releases
 from hub_upgrade.host.files import Home, Lock, Unreadable
 from hub_upgrade.upgrade.ports import Store
 
+COMMITTED, REJECTED = "committed", "rejected"
 HELPER_DIED = "its helper ended before it was done"
 HUB_STOPPED = "the hub was stopped"
 
@@ -91,6 +92,18 @@ def settle_locked(
     return written if written is not None else store.read()
 
 
+def wants_restoring(home: Home, record: Operation) -> bool:
+    """Whether an older release of `hub.pyz` runs again, and the record does not say so yet."""
+    if record.finished or record.is_managed or record.phase != RESTARTING:
+        return False
+    boot = read_boot(home)
+    if boot is None or isinstance(boot, Unknown):
+        return False
+    verdict = boot.verdict_on(record.operation_id)
+    back = REJECTED if record.kind == UPGRADE else COMMITTED
+    return verdict is not None and verdict.verdict == back
+
+
 def busy(home: Home) -> bool:
     """Whether an operation is under way: a live owner of the lock, or something pending."""
     nxt, boot = read_next(home), read_boot(home)
@@ -123,7 +136,7 @@ class Watch:
         seen = (record.operation_id, record.step)
         if seen != self._seen:
             self._seen, self._since = seen, now
-        return now - self._since > LIMITS_S[record.step]
+        return now - self._since > (record.step_limit_s or LIMITS_S[record.step])
 
     def slept(self, gap_s: float) -> None:
         """Give back the time in which the looker itself did not run."""

@@ -19,8 +19,9 @@ from hub_upgrade.errors import HostError, HubError, RefusedError
 from hub_upgrade.host import processes, releases
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.operation_log import OperationLog
+from hub_upgrade.settings import Settings
 from hub_upgrade.shapes import Any, NamedTuple
-from hub_upgrade.upgrade import recovery
+from hub_upgrade.upgrade import hooks, recovery
 from hub_upgrade.upgrade.journal import Journal, LostError
 from hub_upgrade.upgrade.ports import Candidate, Launcher, Preflight, Source, Store
 
@@ -52,8 +53,10 @@ class Transaction:
         preflight: Preflight,
         launcher: Launcher,
         log: OperationLog,
+        settings: Settings,
     ) -> None:
         self._home = home
+        self._settings = settings
         self._store = store
         self._source = source
         self._preflight = preflight
@@ -91,6 +94,9 @@ class Transaction:
             target = self._staged(target)
         self._verified(target)
         self._tried(target)
+        if kind == op.UPGRADE and self._settings.before_upgrade is not None:
+            self._journal.step(op.BACKING_UP, step_limit_s=hooks.limit_s(self._settings))
+            hooks.before_upgrade(self._settings, self._journal.operation, self._journal.output)
         return self._handed_over(target)
 
     def _begin(self) -> None:
@@ -125,9 +131,8 @@ class Transaction:
         if name == operation.current_release and is_proven(name, boot):
             self._journal.line(f"{resolved.version} is what runs already: nothing was restarted")
             return None
-        refuse_target(
-            operation.current_version, operation.request, resolved.version, resolved.digest, boot
-        )
+        rejected = boot is not None and resolved.digest in boot.rejected
+        refuse_target(operation.current_version, operation.request, resolved.version, rejected)
         return resolved
 
     def _previous(self, boot: BootRecord | None) -> Target:
@@ -250,22 +255,22 @@ def is_proven(name: str, boot: BootRecord | None) -> bool:
     return boot is None or boot.current in (None, name)
 
 
-def refuse_target(
-    current: str, request: Request, version: str, digest: str, boot: BootRecord | None
-) -> None:
+def refuse_target(current: str, request: Request, version: str, rejected: bool) -> None:
     """Raise RefusedError for a target that only a more explicit request may have."""
-    command = f"hub.pyz upgrade --version {version}"
-    downgrade = versions.is_downgrade(current, version)
+    own = " --self" if request.itself else ""
+    command = f"hub.pyz upgrade{own} --version {version}"
+    known = versions.is_version(current) and versions.is_version(version)
+    downgrade = known and versions.is_downgrade(current, version)
     if downgrade and not request.allow_downgrade:
         raise RefusedError(
             "downgrade",
             f"{version} is below {current}, which runs; to go down all the same: {command} "
             "--allow-downgrade",
         )
-    if boot is not None and digest in boot.rejected and request.version is None:
+    if rejected and request.version is None:
         force = " --allow-downgrade" if downgrade else ""
+        again = f"name it: {command}{force}" if known else "give its commit a tag, and name that"
         raise RefusedError(
             "rejected",
-            f"{version} failed here before, or was rolled back from; to try it again, name it: "
-            f"{command}{force}",
+            f"{version} failed here before, or was rolled back from; to try it again, {again}",
         )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from hub_upgrade.domain.install import PYZ
 from hub_upgrade.domain.operation import Operation
 from hub_upgrade.domain.versions import channel_of
-from hub_upgrade.host import boot_store, interpreter, releases
+from hub_upgrade.host import boot_store, interpreter, managed_store, releases
 from hub_upgrade.host.children import ChildResult
 from hub_upgrade.host.files import Unreadable
 from hub_upgrade.host.token_store import ADMIN, READ, TokenStore
@@ -116,17 +115,18 @@ def get_ready(_request: Request, app: App) -> Answer:
 
 def get_hub(request: Request, app: App) -> Answer:
     """The running hub: never what is installed beside it."""
-    decision = accept.decide(app.desk)
+    subject = accept.subject_of(app.desk, itself=False)
+    decision = subject.decision
     about: dict[str, Any] = {
-        "version": app.version,
+        "version": subject.version,
         "release": app.digest,
         "instance": app.instance,
         "started_at": app.started_at,
         "uptime_ms": int((app.clock() - app.started) * 1000),
-        "source": PYZ,
-        "install_source": PYZ,
+        "source": decision.source,
+        "install_source": subject.install,
         "launcher_version": app.launcher_version,
-        "channel": channel_of(app.version),
+        "channel": channel_of(subject.version),
         "mode": decision.mode,
         "reason": decision.reason,
         "evidence": list(decision.evidence),
@@ -139,6 +139,9 @@ def get_hub(request: Request, app: App) -> Answer:
         "config_error": app.settings.config_error,
         "trouble": app.trouble,
     }
+    if app.desk.survey is not None:
+        seen = app.desk.survey()
+        known.update(git_head=seen.git_head, bun_linked_path=seen.linked_path)
     about.update({name: value for name, value in known.items() if value})
     if app.desk.running.release is None and releases.PRIVATE not in app.program:
         about["in_place"] = f"no copy could be made: do not replace {app.program} while this runs"
@@ -147,6 +150,9 @@ def get_hub(request: Request, app: App) -> Answer:
 
 def _previous(app: App) -> str | None:
     """The version that a rollback would go back to."""
+    if app.desk.survey is not None:
+        previous = managed_store.read(app.settings.home).previous
+        return previous.version if previous is not None else None
     try:
         boot = boot_store.read_boot(app.settings.home)
     except Unreadable:
@@ -157,15 +163,15 @@ def _previous(app: App) -> str | None:
 def post_upgrade(request: Request, app: App) -> Answer:
     """202 with the accepted operation, before anything is rewritten; or why not."""
     body = read_object(request.body)
-    channel, version, downgrade = read_upgrade(body)
+    channel, version, downgrade, itself = read_upgrade(body)
     who = requested_by(request)
-    return _accepted(accept.accept_upgrade(app.desk, channel, version, downgrade, who))
+    return _accepted(accept.accept_upgrade(app.desk, channel, version, downgrade, who, itself))
 
 
 def post_rollback(request: Request, app: App) -> Answer:
     """202 with the accepted rollback to the previous good release; or why not."""
-    read_object(request.body)
-    return _accepted(accept.accept_rollback(app.desk, requested_by(request)))
+    itself = read_upgrade(read_object(request.body))[-1]
+    return _accepted(accept.accept_rollback(app.desk, requested_by(request), itself))
 
 
 def get_status(_request: Request, app: App) -> Answer:
@@ -188,8 +194,8 @@ def get_history(_request: Request, app: App) -> Answer:
 
 def get_plan(request: Request, app: App) -> Answer:
     """The dry run, made by a child: it may have to wait for the release source."""
-    wanted, named, downgrade = read_upgrade(read_query(request.query))
-    channel = accept.check_channel(wanted, app.version)
+    wanted, named, downgrade, itself = read_upgrade(read_query(request.query))
+    channel = accept.check_channel(wanted, accept.subject_of(app.desk, itself).version)
     version = accept.check_version(named)
     argv = interpreter.command(app.program, "plan", "--json", "--here")
     argv += ["--config-dir", app.settings.home.root]
@@ -199,8 +205,7 @@ def get_plan(request: Request, app: App) -> Answer:
     ):
         if value:
             argv.append(f"{flag}={value}")
-    if downgrade:
-        argv.append("--allow-downgrade")
+    argv += [flag for flag, on in (("--allow-downgrade", downgrade), ("--self", itself)) if on]
     return Later(argv, PLAN_TIMEOUT_S, lambda result: planned(result, app))
 
 

@@ -24,15 +24,17 @@ def read_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def read_upgrade(body: dict[str, Any]) -> tuple[str | None, str | None, bool]:
-    """channel, version and allow_downgrade; raises RefusedError `invalid_body` for a wrong type."""
+def read_upgrade(body: dict[str, Any]) -> tuple[str | None, str | None, bool, bool]:
+    """channel, version, allow_downgrade and self; raises RefusedError `invalid_body` for a wrong
+    type."""
     for field, kind, name in (
         ("channel", str, "a string"), ("version", str, "a string"),
-        ("allow_downgrade", bool, "true or false"),
+        ("allow_downgrade", bool, "true or false"), ("self", bool, "true or false"),
     ):
         if field in body and not isinstance(body[field], kind):
             raise _invalid_body(f"{field} must be {name}")
-    return body.get("channel"), body.get("version"), body.get("allow_downgrade", False)
+    switches = body.get("allow_downgrade", False), body.get("self", False)
+    return (body.get("channel"), body.get("version"), *switches)
 
 
 def read_query(query: str) -> dict[str, Any]:
@@ -43,9 +45,10 @@ def read_query(query: str) -> dict[str, Any]:
         )
     except ValueError as error:
         raise _invalid_body("the query has too many fields") from error
-    if "allow_downgrade" in fields:
-        words = {"true": True, "1": True, "false": False, "0": False}
-        fields["allow_downgrade"] = words.get(fields["allow_downgrade"])
+    words = {"true": True, "1": True, "false": False, "0": False}
+    for name in ("allow_downgrade", "self"):
+        if name in fields:
+            fields[name] = words.get(fields[name])
     return fields
 
 

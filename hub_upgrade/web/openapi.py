@@ -32,8 +32,9 @@ VERSION: Schema = {
 CHANNEL: Schema = {"type": "string", "enum": list(CHANNELS)}
 UPGRADE: Schema = {
     "type": "object",
-    "properties": {"channel": CHANNEL, "version": VERSION, "allow_downgrade": FLAG},
+    "properties": {"channel": CHANNEL, "version": VERSION, "allow_downgrade": FLAG, "self": FLAG},
 }
+ROLLBACK: Schema = {"type": "object", "properties": {"self": FLAG}}
 CODE: Schema = {"type": "object", "properties": {"code": TEXT}, "required": ["code"]}
 
 
@@ -70,8 +71,9 @@ SCHEMAS: dict[str, Schema] = {
         "launcher_version": MAYBE, "channel": CHANNEL, "mode": {"enum": list(MODES)},
         "reason": TEXT, "evidence": TEXTS, "previous": MAYBE, "scopes": TEXTS,
         "container_build_time": TEXT, "available_version": TEXT, "config_error": TEXT,
-        "trouble": TEXT, "in_place": TEXT,
-    }, "container_build_time", "available_version", "config_error", "trouble", "in_place"),
+        "trouble": TEXT, "in_place": TEXT, "git_head": TEXT, "bun_linked_path": TEXT,
+    }, "container_build_time", "available_version", "config_error", "trouble", "in_place",
+        "git_head", "bun_linked_path"),
     "Accepted": _object({
         "operation_id": TEXT, "target_version": MAYBE, "channel": CHANNEL,
         "mode": {"enum": list(MODES)}, "source": TEXT, "reason": MAYBE,
@@ -88,8 +90,8 @@ SCHEMAS: dict[str, Schema] = {
     "Plan": _object({
         "current": TEXT, "target": MAYBE, "channel": CHANNEL, "mode": {"enum": list(MODES)},
         "source": TEXT, "reason": TEXT, "evidence": TEXTS, "already_current": FLAG, "note": TEXT,
-        "stops": _list("Error"),
-    }),
+        "stops": _list("Error"), "installed": TEXT,
+    }, "installed"),
     "Modules": _object({"modules": {"type": "array", "items": {"type": "object"}}}),
     "Description": {"type": "object"},
 }  # fmt: skip
@@ -132,7 +134,7 @@ ABOUT = {
     ),
     "GET /api/hub/upgrade/history": About("The operations that ended, newest first", "History"),
     "POST /api/hub/rollback": About(
-        "Go back to the previous good release", "Accepted", 202, {"type": "object"}, False,
+        "Go back to the previous good release", "Accepted", 202, ROLLBACK, False,
         (400, 409, 507),
     ),
     "GET /api/modules": About("The modules", "Modules"),
@@ -204,7 +206,7 @@ def _operation(route: Route, about: About) -> dict[str, Any]:
     ]
     if about.query:
         words = {"type": "string", "enum": ["true", "false", "1", "0"]}
-        fields = {"channel": CHANNEL, "version": VERSION, "allow_downgrade": words}
+        fields = {"channel": CHANNEL, "version": VERSION, "allow_downgrade": words, "self": words}
         parameters += [
             {"name": name, "in": "query", "required": False, "schema": schema}
             for name, schema in fields.items()

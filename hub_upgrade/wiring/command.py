@@ -7,17 +7,27 @@ import sys
 import zipfile
 from collections.abc import Callable
 
-from hub_upgrade.domain.operation import Operation
+from hub_upgrade.domain.install import Place
+from hub_upgrade.domain.managed import GIT, Managed
+from hub_upgrade.domain.operation import Operation, with_line
 from hub_upgrade.domain.settle import Running
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import boot_store, files, interpreter, operation_log, releases
 from hub_upgrade.host.children import environment
 from hub_upgrade.host.files import Home, Lock, Unreadable
+from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.host.processes import spawn
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.settings import RELEASES, Settings, load, read_config
+from hub_upgrade.sources.git import GitSource
+from hub_upgrade.sources.package import package_source
 from hub_upgrade.sources.pyz import PyzSource
+from hub_upgrade.upgrade import hooks, recovery
 from hub_upgrade.upgrade.accept import Desk, Patience, StartHelper
+from hub_upgrade.upgrade.hub_watch import HubWatch
+from hub_upgrade.upgrade.ports import Rewriter
+from hub_upgrade.upgrade.survey import survey
+from hub_upgrade.upgrade.survey_record import Survey
 from hub_upgrade.version import VERSION
 
 
@@ -75,8 +85,48 @@ def desk(
     now = running(home, path)
     own = releases.path_of(home, now.release) if now.release else path
     start = helper_starter(home, own, where, watch)
-    persists = read_config(home)[0]["home_persists"]
-    return Desk(home, StatusStore(home), now, where, None, alive, start, Patience(), persists)
+    config = read_config(home)[0]
+    persists = config["home_persists"]
+    survey_now = surveyor(home, config["hub"], persists) if config["hub"] is not None else None
+    return Desk(
+        home, StatusStore(home), now, where, None, survey_now, alive, start, Patience(), persists
+    )
+
+
+def surveyor(home: Home, managed: Managed, persists: bool | None) -> Callable[[], Survey]:
+    """Looks at the managed hub once, when it is asked to."""
+    seen: list[Survey] = []
+
+    def look() -> Survey:
+        if not seen:
+            seen.append(survey(home, managed, HubWatch(managed, None), persists))
+        return seen[0]
+
+    return look
+
+
+def source_of(place: Place | None, managed: Managed) -> Rewriter:
+    """What rewrites the managed hub; of no use where nobody knows how it was installed."""
+    place = place or Place()
+    if place.source == GIT:
+        return GitSource(place.directory, managed)
+    return package_source(place, managed)
+
+
+def managed_of(home: Home) -> Managed:
+    """The managed hub of this home; all defaults where `hub.json` names none."""
+    found: Managed = read_config(home)[0]["hub"] or Managed()
+    return found
+
+
+def hub_pid(home: Home, operation: Operation) -> int:
+    """Whom a helper of this operation may signal: the managed hub's process; 0 for nobody."""
+    if operation.process:
+        return int(operation.process.partition(":")[0])
+    managed = read_config(home)[0]["hub"]
+    if managed is None or operation.request.itself:
+        return 0
+    return HubWatch(managed, None).pid()
 
 
 def helper_starter(
@@ -90,6 +140,9 @@ def helper_starter(
             *("helper", "--op", operation.operation_id, "--channel", operation.channel),
             *("--config-dir", home.root),
         )
+        process = hub_pid(home, operation)
+        if process:
+            argv += ["--hub-pid", str(process)]
         env = environment(os.environ)
         if where:
             env[RELEASES] = where
@@ -102,6 +155,40 @@ def helper_starter(
         return pid
 
     return start
+
+
+def settle(home: Home) -> Operation | None:
+    """Bring the record up to what is true with no launcher alive, hooks included; the record then.
+
+    What a dead helper had begun to rewrite is gone on with by another one.
+    """
+    store = StatusStore(home)
+    before = store.read()
+    if before is None or before.finished:
+        return before
+    config = settings(home, None)
+    log = OperationLog(operation_log.open_log(home, before.operation_id))
+    if recovery.wants_restoring(home, before):
+        line = hooks.after_rollback(config, before, log.write)
+        if line:
+            store.update(before.operation_id, lambda record: with_line(record, line))
+    record = recovery.settle_now(home, store, None, False)
+    if record is not None and record.finished and record.operation_id == before.operation_id:
+        hooks.on_finish(config, record, log.write)
+    elif record is not None and record.is_managed:
+        go_on(home, record)
+    return record
+
+
+def go_on(home: Home, record: Operation) -> None:
+    """Start a helper for a managed hub's operation, if nobody has it."""
+    lock = Lock.try_take(home.operation_lock)
+    if lock is None:
+        return
+    try:
+        helper_starter(home, program(), None, lambda _pid: None)(record, lock)
+    finally:
+        lock.release()
 
 
 def source(home: Home, where: str | None) -> PyzSource:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 
+from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import REDEPLOY_REQUIRED, RESTARTING, Operation
 from hub_upgrade.domain.transitions import WHOLE_LIMIT_S
 from hub_upgrade.errors import HostError, UsageError
@@ -13,12 +14,18 @@ from hub_upgrade.host import boot_store, operation_log
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.host.status_store import StatusStore
+from hub_upgrade.restarters.container import ContainerRestarter
 from hub_upgrade.restarters.own_launcher import OwnLauncher
-from hub_upgrade.settings import RELEASES, read_config
+from hub_upgrade.settings import RELEASES, Settings, read_config
 from hub_upgrade.sources.pyz import PyzSource
-from hub_upgrade.upgrade import recovery
+from hub_upgrade.upgrade import hooks, recovery
+from hub_upgrade.upgrade.hub_watch import HubWatch
+from hub_upgrade.upgrade.managed import ManagedTransaction, Parts, proof_limit_s
 from hub_upgrade.upgrade.preflight import Preflight
+from hub_upgrade.upgrade.survey import survey
 from hub_upgrade.upgrade.transaction import Transaction
+from hub_upgrade.wiring import command
+from hub_upgrade.wiring.command import source_of
 
 EXIT_IN_FLIGHT = 4
 STDIN = 0
@@ -51,8 +58,9 @@ def run(
     if lock is None:
         print(f"{record.kind} {operation_id} is owned by another process ({record.phase})")
         return EXIT_IN_FLIGHT
-    signal.alarm(WHOLE_LIMIT_S)
-    return _owned(home, store, operation_id, channel, OwnLauncher(home, hub_pid), complain)
+    settings = command.settings(home, None)
+    signal.alarm(WHOLE_LIMIT_S + proof_limit_s(settings) + 3 * hooks.limit_s(settings))
+    return _owned(home, store, operation_id, channel, settings, hub_pid, complain)
 
 
 def _record(store: StatusStore, operation_id: str, channel: str) -> Operation:
@@ -71,7 +79,8 @@ def _owned(
     store: StatusStore,
     operation_id: str,
     channel: str,
-    launcher: OwnLauncher,
+    settings: Settings,
+    hub_pid: int | None,
     complain: Callable[[Exception], int],
 ) -> int:
     try:
@@ -80,16 +89,41 @@ def _owned(
         return complain(error)
     if record.finished:
         return _tell(record)
-    if record.phase == RESTARTING:
-        return _left_by_another(home, store, launcher)
     log = OperationLog(operation_log.open_log(home, operation_id))
-    preflight = Preflight(home, log)
-    source = _source(home)
-    code = Transaction(record, home, store, source, preflight, launcher, log).run()
+    if record.is_managed or (settings.hub is not None and not record.request.itself):
+        launcher = OwnLauncher(home)
+        code = _managed(record, home, store, settings, hub_pid, log)
+    else:
+        launcher = OwnLauncher(home, hub_pid)
+        if record.phase == RESTARTING:
+            return _left_by_another(home, store, launcher)
+        preflight = Preflight(home, log)
+        source = _source(home)
+        code = Transaction(record, home, store, source, preflight, launcher, log, settings).run()
     record = store.read() or record
-    if record.finished and record.operation_id == operation_id:
-        return _tell(record)
-    return code
+    if record.operation_id != operation_id or not record.finished:
+        return code
+    if not launcher.alive():  # else its hub tells
+        hooks.on_finish(settings, record, log.write)
+    return _tell(record)
+
+
+def _managed(
+    record: Operation,
+    home: Home,
+    store: StatusStore,
+    settings: Settings,
+    hub_pid: int | None,
+    log: OperationLog,
+) -> int:
+    managed = settings.hub or Managed()
+    watch = HubWatch(managed, hub_pid)
+    decision = survey(home, managed, watch, settings.home_persists).decision
+    parts = Parts(
+        home, store, settings, managed, decision, source_of(decision.place, managed), watch,
+        ContainerRestarter(), log,
+    )  # fmt: skip
+    return ManagedTransaction(record, parts).run()
 
 
 def _left_by_another(home: Home, store: StatusStore, launcher: OwnLauncher) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
-from hub_upgrade.domain.operation import SUCCEEDED, Operation
+from hub_upgrade.domain.operation import Operation
 from hub_upgrade.domain.settle import Running
 from hub_upgrade.errors import HubError, UsageError
-from hub_upgrade.host import boot_store, files, log, processes, releases
+from hub_upgrade.host import boot_store, files, log, releases
 from hub_upgrade.host.files import Home, Lock, Unreadable
 from hub_upgrade.host.look import url_of
 from hub_upgrade.host.loop import Loop
@@ -20,12 +19,14 @@ from hub_upgrade.host.status_store import (
     unreadable_record,
 )
 from hub_upgrade.host.token_store import TokenStore
+from hub_upgrade.hub.hook_runner import HookRunner
 from hub_upgrade.hub.inherited import Inherited, take
 from hub_upgrade.hub.main import Hub
+from hub_upgrade.hub.managed_hub import ManagedHub
+from hub_upgrade.hub.operations import OpenOperation
 from hub_upgrade.hub.welcome import Welcome, seed
 from hub_upgrade.settings import RELEASES, Settings, load, public_origin
 from hub_upgrade.shapes import Any
-from hub_upgrade.upgrade import recovery
 from hub_upgrade.upgrade.accept import Desk, Patience, StartHelper, helper_starter
 from hub_upgrade.upgrade.ports import Store
 from hub_upgrade.version import VERSION
@@ -37,71 +38,6 @@ from hub_upgrade.web.routes import Table, dispatch
 
 RECHECK_S = 0.002
 """How old what a reading request sees may be: under load one look serves many."""
-
-
-class OpenOperation:
-    """The operation that is open, if any, as the hub's loop sees it (`hub.main.Operations`)."""
-
-    def __init__(self, home: Home, store: Store, running: Running, loop: Loop) -> None:
-        self._home = home
-        self._store = store
-        self._running = running
-        self._loop = loop
-        self._watch = recovery.Watch()
-        self._started = ("", 0, "")
-        self._unwritten = ""  # why the end of an operation could not be recorded: told with it
-        record = store.read()
-        self._told = record.operation_id if record is not None and record.finished else ""
-        loop.on_late(self._watch.slept)
-
-    def started(self, operation: Operation, pid: int) -> None:
-        """Remember the helper that we started: it records itself only with its first step."""
-        self._started = (operation.operation_id, pid, processes.start_time(pid) or "")
-        what = f"{operation.kind} {operation.operation_id}"
-        log.say("hub", f"{what} was asked for by {operation.requested_by}")
-
-    def _tell(self, record: Operation | None) -> None:
-        """A line in the log for each operation that has ended."""
-        if record is None or not record.finished or record.operation_id == self._told:
-            return
-        self._told = record.operation_id
-        good = record.phase == SUCCEEDED
-        end = record.target_version if good else record.error or record.reason
-        text = f"{record.kind} {record.operation_id} ended as {record.phase}: {end}"
-        log.say("hub", text, log.INFO if good else log.WARNING, operation_id=record.operation_id)
-
-    def _record(self) -> Operation | None:
-        record = self._store.read()
-        operation_id, pid, start_time = self._started
-        if record is None or record.helper_pid is not None or record.operation_id != operation_id:
-            return record
-        return record._replace(helper_pid=pid, helper_start_time=start_time)
-
-    def settle(self, reason: str | None = None) -> None:
-        """Bring the record up to what is true, and end a helper that is over its time."""
-        record = self._record()
-        if self._watch.overdue(record, self._loop.now()):
-            recovery.end_helper(record, signal.SIGKILL)
-        ended = (reason or recovery.HELPER_DIED) + self._unwritten
-        settled = recovery.settle_now(
-            self._home, self._store, self._running, launcher_alive(), ended
-        )
-        self._tell(settled)
-        waits = settled is not None and not settled.finished and settled.error
-        self._unwritten = f" ({waits})" if waits else ""
-
-    def helper(self) -> tuple[int, str | None]:
-        """The helper that lives, with its start time; 0 for none."""
-        record = self._record()
-        if record is None or record.finished or record.helper_pid is None:
-            return 0, None
-        if not processes.alive(record.helper_pid, record.helper_start_time):
-            return 0, None
-        return record.helper_pid, record.helper_start_time
-
-    def end_helper(self, number: int) -> bool:
-        """Signal the helper with its group; whether there was one."""
-        return recovery.end_helper(self._record(), number)
 
 
 def launcher_alive() -> bool:
@@ -131,9 +67,16 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     serving = boot_store.read_serve(home) or {}
     if serving.get("pid") != LAUNCHER_PID:
         serving = {}  # another launcher's: ours could not write its own
-    start = helper_starter(home, program, LAUNCHER_PID)
+    looked_after = ManagedHub(loop, home, settings.hub, program) if settings.hub else None
 
-    operations = OpenOperation(home, store, running, loop)
+    def hub_pid(operation: Operation) -> int:
+        if operation.process:
+            return int(operation.process.partition(":")[0])
+        if looked_after is None or operation.request.itself:
+            return LAUNCHER_PID
+        return looked_after.survey().pid
+
+    start = helper_starter(home, program, hub_pid)
 
     def start_helper(operation: Operation, lock: Lock) -> int:
         pid = start(operation, lock)
@@ -141,7 +84,15 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         hub.watch_helper(pid)
         return pid
 
+    runner = HookRunner(loop, settings, program)
+    operations = OpenOperation(
+        home, store, running, loop, launcher_alive, start_helper, runner
+    )
+    operations.changed = looked_after.refresh if looked_after is not None else None
     desk = desk_for(settings, serving, store, running, trouble, start_helper)
+    if looked_after is not None:
+        desk = desk._replace(survey=looked_after.survey)
+        loop.call_later(0, looked_after.start)
     app = App(
         settings=settings,
         version=VERSION,
@@ -193,6 +144,7 @@ def desk_for(
         running=running,
         releases=serving.get("releases") or os.environ.get(RELEASES) or settings.releases,
         trouble=trouble,
+        survey=None,
         launcher_alive=launcher_alive,
         start_helper=start_helper,
         patience=Patience(),

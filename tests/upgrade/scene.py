@@ -134,6 +134,7 @@ class Scene(unittest.TestCase):
             running=self.running,
             releases="/srv/releases",
             trouble=None,
+            survey=None,
             launcher_alive=lambda: True,
             start_helper=start or (lambda _operation, _lock: os.getpid()),
             patience=Patience(),

@@ -218,7 +218,7 @@ class Start(Scene):
         program = os.path.join(self.home.root, "hub.pyz")
         with open(program, "w", encoding="ascii") as file:
             file.write(SHOW)
-        start = accept.helper_starter(self.home, program, 4321)
+        start = accept.helper_starter(self.home, program, lambda _operation: 4321)
         lock = self.take()
         secrets = {"NOTIFY_SOCKET": "x", "LISTEN_FDS": "1", "PARACHUTE_ADMIN_TOKEN_FILE": "x"}
         with mock.patch.dict(os.environ, secrets):

@@ -13,6 +13,7 @@ from hub_upgrade.domain.operation import Operation, Request
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.host import boot_store, files, releases
 from hub_upgrade.host.status_store import StatusStore
+from hub_upgrade.settings import load
 from hub_upgrade.upgrade import transaction
 from hub_upgrade.upgrade.transaction import Transaction
 from tests.upgrade.scene import Scene
@@ -33,7 +34,7 @@ class Prepare(Scene):
         self.take()
         return Transaction(
             operation, self.home, store or self.store, self.source,
-            self.preflight, self.launcher, self.log,
+            self.preflight, self.launcher, self.log, load({"config-dir": self.home.root}, {}),
         ).run()  # fmt: skip
 
     def failed(self, **values: Any) -> str:

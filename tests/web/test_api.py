@@ -53,6 +53,7 @@ class ApiTest(unittest.TestCase):
             running=changed.pop("running", Running("1.0.0", None, DIGEST)),
             releases=changed.pop("releases", "/srv/releases"),
             trouble=None,
+            survey=None,
             launcher_alive=lambda: True,
             start_helper=self.start_helper,
             patience=Patience(),
@@ -198,11 +199,11 @@ class UpgradeTest(ApiTest):
         self.assertEqual("laptop from 192.0.2.7", record.requested_by if record else None)
 
     def test_every_field_is_taken(self) -> None:
-        body = {"channel": "rc", "version": "v0.9.0", "allow_downgrade": True, "unknown": [1]}
+        body = {"channel": "rc", "version": "v0.9.0", "allow_downgrade": True, "self": True, "unknown": [1]}
         status, answer = self.ask("POST", "/api/hub/upgrade", body)
         self.assertEqual((202, "rc", "0.9.0"),
                          (status, answer["channel"], answer["target_version"]))
-        self.assertEqual(("0.9.0", True), tuple(self.started[0].request))
+        self.assertEqual(("0.9.0", True, True), tuple(self.started[0].request))
 
     def test_a_body_that_is_no_json_object_is_refused(self) -> None:
         for body in (b"x", b"[]", b'"latest"', b"null", b"7", b"\xff", b"{", b"[" * 60_000,

@@ -6,9 +6,21 @@ const STEPS = [
   ['staging', 'Fetch', 'putting it beside what runs'],
   ['verifying', 'Verify', 'is it whole?'],
   ['preflight', 'Try out', 'trying it on a spare socket'],
+  ['backing-up', 'Back up', 'running before_upgrade'],
   ['handing-over', 'Hand over', 'handing it to the launcher'],
   ['proving', 'Prove', 'it serves, on probation'],
 ];
+const MANAGED = [
+  STEPS[0],
+  ['staging', 'Keep', 'keeping aside what is installed'],
+  STEPS[4],
+  ['rewriting', 'Install', 'installing it'],
+  ['handing-over', 'Restart', 'having the hub restarted'],
+  STEPS[6],
+  ['reverting', 'Put back', 'putting back what was there'],
+];
+const NOW_AND_THEN = ['backing-up', 'reverting'];
+const path = () => (record.install || 'pyz') === 'pyz' ? STEPS : MANAGED;
 const KEY = 'hub-token:' + new URL('.', location).pathname; // two hubs may share an origin
 const ANSWER_MS = 10e3;
 const PLAN_MS = 45e3;
@@ -223,7 +235,7 @@ function doing() {
   if (onTrial() && hub?.launcher_version === null) {
     return 'No launcher runs here: it is decided at the next start.';
   }
-  const step = STEPS.find(([name]) => name === record.step);
+  const step = path().find(([name]) => name === record.step);
   return step ? `${step[1]}: ${step[2]}` : 'Accepted: its helper starts';
 }
 
@@ -303,7 +315,8 @@ function drawRecord() {
   put('operation-title', title);
   put('operation-text', text);
 
-  const steps = STEPS.filter(([name]) => kind !== 'rollback' || name !== 'staging');
+  const steps = path().filter(([name]) => name === record.step
+    || !NOW_AND_THEN.includes(name) && (kind !== 'rollback' || name !== 'staging'));
   const now = steps.findIndex(([name]) => name === record.step);
   show('steps', open());
   $('steps').replaceChildren(...steps.map(([, name], place) => {

@@ -1,0 +1,86 @@
+"""The managed hub as the hub's loop knows it: its version by looking, the rest by a child."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+from hub_upgrade.domain.managed import Managed
+from hub_upgrade.errors import RefusedError
+from hub_upgrade.host import interpreter, log
+from hub_upgrade.host.children import ChildResult, OneShot
+from hub_upgrade.host.files import Home
+from hub_upgrade.host.look import Look, Seen
+from hub_upgrade.host.loop import Loop
+from hub_upgrade.upgrade.survey_record import Survey, from_wire
+
+LOOK_EVERY_S = 2.0
+SURVEY_EVERY_S = 30.0
+SURVEY_LIMIT_S = 30.0
+
+
+class ManagedHub:
+    """Looks every LOOK_EVERY_S; a survey is made anew when something has changed, or is old."""
+
+    def __init__(self, loop: Loop, home: Home, managed: Managed, program: str) -> None:
+        self._loop = loop
+        self._managed = managed
+        self._argv = interpreter.command(program, "survey", "--config-dir", home.root)
+        self._known: Survey | None = None
+        self._asked_at = float("-inf")
+        self._asking = False
+        self._again = False
+        self.version = ""
+
+    def start(self) -> None:
+        """Look from now on."""
+        self.refresh()
+        self._look()
+
+    def survey(self) -> Survey:
+        """What is known, with the version that ran a moment ago; raises RefusedError for nothing
+        yet."""
+        if self._known is None:
+            sentence = "the hub is being looked at; try again in a moment"
+            raise RefusedError("overloaded", sentence, 503)
+        return self._known._replace(version=self.version)
+
+    def known(self) -> Survey | None:
+        """The same, None for nothing yet."""
+        return self._known
+
+    def refresh(self) -> None:
+        """Find out anew; once more afterwards, if that is under way."""
+        self._again = self._asking
+        if self._asking:
+            return
+        self._asked_at = self._loop.now()
+        try:
+            OneShot(self._loop, self._argv, None, SURVEY_LIMIT_S, self._surveyed)
+            self._asking = True
+        except OSError as error:
+            log.say("hub", f"the hub cannot be looked at: {error.strerror}", log.WARNING)
+
+    def _surveyed(self, result: ChildResult) -> None:
+        self._asking = False
+        try:
+            self._known = from_wire(json.loads(result.stdout.decode("utf-8")))
+        except (ValueError, KeyError, TypeError):
+            last = result.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            log.say("hub", f"the hub could not be looked at: {last}", log.WARNING)
+        if self._again:
+            self.refresh()
+
+    def _look(self) -> None:
+        host, port = self._managed.address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        Look(self._loop, family, (host, port), self._looked, self._managed.health_path)
+
+    def _looked(self, seen: Seen) -> None:
+        version = seen.body.get(self._managed.version_field)
+        version = version.removeprefix("v") if isinstance(version, str) else ""
+        old = self._loop.now() - self._asked_at > SURVEY_EVERY_S
+        if version != self.version or old:
+            self.version = version
+            self.refresh()
+        self._loop.call_later(LOOK_EVERY_S, self._look)

@@ -1,0 +1,364 @@
+"""An upgrade or rollback of a managed hub; runs in the helper, which owns `operation.lock`.
+
+Each step is recorded before its act, and `undo` before anything is rewritten. A helper that takes
+up what a dead one left goes on from the record: rewritten and not restarted is put back, restarted
+is proven or put back by what runs then.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+
+from hub_upgrade.domain import operation as op
+from hub_upgrade.domain.install import Decision
+from hub_upgrade.domain.installed import Installed
+from hub_upgrade.domain.managed import GIT, Managed
+from hub_upgrade.domain.operation import Operation, Undo
+from hub_upgrade.domain.versions import is_version
+from hub_upgrade.errors import HostError, HubError, RefusedError
+from hub_upgrade.host import managed_store, processes
+from hub_upgrade.host.files import Home
+from hub_upgrade.host.managed_store import Previous
+from hub_upgrade.host.operation_log import OperationLog
+from hub_upgrade.settings import Settings
+from hub_upgrade.shapes import Any, NamedTuple
+from hub_upgrade.upgrade import hooks
+from hub_upgrade.upgrade.hub_watch import HubWatch, is_new, prove
+from hub_upgrade.upgrade.journal import Journal, LostError
+from hub_upgrade.upgrade.ports import Restarter, Rewriter, Store
+from hub_upgrade.upgrade.transaction import refuse_target
+
+NONE = Undo(op.NOTHING, "-")
+PROOF_MARGIN_S = 60
+"""Time of a proof beside what the settings say of it."""
+REVERT_S = 2400
+"""How long putting back may take: a checkout's install command is run again."""
+
+
+class Parts(NamedTuple):
+    """What a managed hub's operation works with; `survey` says anew whether it is in place, and
+    which Rewriter does it."""
+
+    home: Home
+    store: Store
+    settings: Settings
+    managed: Managed
+    decision: Decision
+    source: Rewriter
+    watch: HubWatch
+    restarter: Restarter
+    log: OperationLog
+
+
+class TakenBackError(Exception):
+    """The new version is no good: why, for the record. Everything is to be put back."""
+
+
+class ManagedTransaction:
+    """One operation, from where its record says that it is, to its end."""
+
+    def __init__(self, operation: Operation, parts: Parts) -> None:
+        self._parts = parts
+        self._settings = parts.settings
+        self._source = parts.source
+        self._journal = Journal(operation, parts.store, parts.log)
+        self._late = operation.phase == op.RESTARTING
+        self._kept: Undo | None = None
+
+    @property
+    def _operation(self) -> Operation:
+        return self._journal.operation
+
+    def run(self) -> int:
+        """Go on to the end; returns the helper's exit code. Never raises.
+
+        What cannot be recorded ends it where it is: whoever starts next goes on.
+        """
+        try:
+            return self._run()
+        except LostError:
+            self._parts.log.line("the record is not this operation's any more: stopped")
+            return 1
+        except HubError as error:
+            self._parts.log.line(f"stopped: {error}")
+            return 1
+
+    def _run(self) -> int:
+        try:
+            if self._operation.is_managed:
+                self._go_on()
+            else:
+                self._begin()
+        except TakenBackError as error:
+            self._take_back(str(error))
+        except LostError:
+            raise
+        except HubError as error:
+            self._fail(error.sentence)
+        except OSError as error:
+            what = f"{error.filename}: " if error.filename else ""
+            self._fail(f"{what}{error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - the record must say that it ended
+            self._parts.log.write(traceback.format_exc().encode("utf-8", "replace"))
+            self._fail(f"an error of the hub's own ({type(error).__name__}); see the log")
+        return self._operation.exit_code or 0
+
+    # --- from the beginning ---------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        decision = self._parts.decision
+        if decision.mode != op.IN_PLACE:
+            self._redeploy(decision)
+            return
+        seen = self._parts.watch.look()
+        process = seen.process or self._parts.watch.told
+        if not process:
+            raise _not_to_be_proven(self._parts.managed, seen.answered)
+        pid = os.getpid()
+        self._journal.step(
+            op.RESOLVING, op.RUNNING, helper_pid=pid, helper_start_time=processes.start_time(pid),
+            current_version=seen.version or self._operation.current_version, mode=decision.mode,
+            source=decision.source, reason=decision.reason, evidence=decision.evidence,
+            install=decision.place.source if decision.place else None,
+            process=process,
+        )  # fmt: skip
+        if self._operation.kind == op.ROLLBACK:
+            self._to_previous()
+        else:
+            self._to_target(seen.version)
+
+    def _redeploy(self, decision: Decision) -> None:
+        self._journal.finish(
+            op.REDEPLOY_REQUIRED, mode=decision.mode, source=decision.source,
+            reason=decision.reason, evidence=decision.evidence,
+        )  # fmt: skip
+
+    def _to_target(self, running: str) -> None:
+        operation = self._operation
+        named = operation.request.version
+        resolved = self._source.resolve(operation.channel, named)
+        if resolved.note:
+            self._journal.line(resolved.note)
+        what = f"version {named}" if named else f"channel {operation.channel}"
+        self._journal.line(f"{what} is {resolved.version} ({resolved.digest or 'no digest'})")
+        there = self._source.installed()
+        lies_there = is_there(resolved, there)
+        if lies_there and running == resolved.version:
+            self._journal.line(f"{running} is what runs already: nothing was restarted")
+            self._journal.finish(op.SUCCEEDED, target_version=running)
+            return
+        rejected = managed_store.read(self._parts.home).rejected
+        name = self._name(resolved.version, resolved.digest)
+        refuse_target(
+            running or there.version, operation.request, resolved.version, name in rejected
+        )
+        target: dict[str, Any] = {
+            "target_version": resolved.version,
+            "integrity": resolved.digest or None,
+        }
+        if lies_there:
+            text = f"{resolved.version} lies there already, and {running or 'nothing'} runs"
+            self._journal.line(f"{text}: it is only restarted")
+            self._restart(undo=NONE, **target)
+            return
+        self._keep(**target)
+        self._back_up()
+        self._journal.step(op.REWRITING, undo=self._kept, **target)
+        self._source.swap(resolved, self._journal.output)
+        there = self._source.installed()
+        if not is_there(resolved, there):
+            found = f"{there.version or 'nothing'} lies there"
+            raise TakenBackError(f"{found} afterwards, and not {resolved.version}")
+        os.sync()
+        self._restart()
+
+    def _to_previous(self) -> None:
+        previous = managed_store.read(self._parts.home).previous
+        if previous is None or not self._source.has(previous.undo):
+            raise RefusedError("nothing_to_roll_back", "there is no version kept to go back to")
+        self._journal.line(f"the version before is {previous.version}")
+        self._keep(target_version=previous.version)
+        self._journal.step(op.REWRITING, undo=self._kept)
+        self._source.revert(previous.undo, self._journal.output)
+        there = self._source.installed()
+        if there.version != previous.version:
+            raise TakenBackError(f"{there.version or 'nothing'} lies there afterwards")
+        os.sync()
+        self._run_after_rollback()
+        self._restart()
+
+    def _keep(self, **fields: Any) -> None:
+        self._journal.step(op.STAGING, **fields)
+        self._kept = self._source.keep(self._operation.operation_id)
+
+    def _back_up(self) -> None:
+        if self._settings.before_upgrade is None:
+            return
+        self._journal.step(op.BACKING_UP, step_limit_s=hooks.limit_s(self._settings))
+        hooks.before_upgrade(self._settings, self._operation, self._journal.output)
+        self._journal.line(f"{hooks.BEFORE_UPGRADE} is done")
+
+    # --- restarted, and proven ------------------------------------------------------------------
+
+    def _restart(self, again: bool = False, **fields: object) -> None:
+        self._journal.step(op.HANDING_OVER, op.RESTARTING, **fields)
+        before, watch = self._operation.process or "", self._parts.watch
+        waits = watch.hub_pid is None
+        if not is_new(before, watch.look()):
+            told = before if again and not waits else watch.told
+            if told and not watch.is_the_hub(told, self._parts.decision.place):
+                pid = told.partition(":")[0]
+                self._journal.line(f"process {pid} does not run the hub: it was not signalled")
+                told, waits = "", True
+            self._journal.line(self._parts.restarter.restart(told, again))
+        self._prove(waits)
+
+    def _prove(self, waits: bool) -> None:
+        """`waits`: somebody else is to restart it, and nobody knows when."""
+        operation, watch = self._operation, self._parts.watch
+        before, target = operation.process or "", operation.target_version or ""
+        self._journal.step(op.PROVING, step_limit_s=proof_limit_s(self._settings))
+        if waits and not is_new(before, watch.look()):
+            return  # whoever looks then, goes on
+        why = prove(watch, self._settings, target, before, self._late)
+        if not why:
+            there = self._source.installed()
+            moved = operation.integrity if there.digest else None
+            if there.version != target or (moved and there.digest != moved):
+                why = f"{there.version or 'nothing'} lies on the disk by now"
+        if why:
+            raise TakenBackError(why)
+        self._proven()
+
+    def _proven(self) -> None:
+        operation = self._operation
+        memory = managed_store.read(self._parts.home)
+        previous, undo = memory.previous, operation.undo or NONE
+        old, target = operation.current_version, operation.target_version or ""
+        name = self._name(target, operation.integrity)
+        if operation.kind == op.ROLLBACK:
+            left = self._name(old, undo.value)
+            memory = memory.rejecting(left).proving(name, None)
+        elif undo.kind != op.NOTHING:
+            memory = memory.proving(name, Previous(old, undo))
+        managed_store.write(self._parts.home, memory)
+        self._journal.line(f"{target} is proven: healthy in a new process")
+        self._journal.finish(op.SUCCEEDED)
+        if operation.kind == op.ROLLBACK or undo.kind == op.COMMIT:
+            self._source.discard(undo)  # a commit is there without it
+        if previous is not None and previous != memory.previous:
+            self._source.discard(previous.undo)
+
+    def _name(self, version: str, digest: str | None) -> str:
+        return name_of(self._operation.install, version, digest)
+
+    # --- what a dead helper left ----------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        operation = self._operation
+        if operation.step == op.REVERTING:
+            self._take_back(operation.failure or "its helper ended while it was taken back")
+        elif operation.phase != op.RESTARTING:
+            raise TakenBackError("its helper ended before it was done")
+        elif operation.step == op.HANDING_OVER:
+            self._restart(again=True)
+        else:
+            self._prove(waits=self._parts.watch.hub_pid is None)
+
+    # --- taken back -----------------------------------------------------------------------------
+
+    def _fail(self, sentence: str) -> None:
+        """Nothing was rewritten yet, or it has to be taken back."""
+        if self._operation.is_managed:
+            self._take_back(sentence)
+            return
+        if self._kept is not None:
+            self._source.discard(self._kept)
+        self._journal.finish(op.FAILED, sentence)
+
+    def _take_back(self, why: str) -> None:
+        """Put back what was kept, restart if need be, and say so. Again is safe."""
+        operation = self._operation
+        resumed = operation.step == op.REVERTING
+        restarted = operation.phase == op.RESTARTING
+        limit_s = proof_limit_s(self._settings) + hooks.limit_s(self._settings)
+        self._journal.step(op.REVERTING, failure=why, step_limit_s=limit_s + REVERT_S)
+        undo = operation.undo or NONE
+        if undo.kind != op.NOTHING and self._source.has(undo):
+            self._source.revert(undo, self._journal.output)
+            os.sync()
+        old = operation.current_version
+        there = self._source.installed()
+        if undo.kind != op.NOTHING and there.version != old and is_version(old):
+            self._journal.line(f"{there.version or 'nothing'} lies there, where {old} was")
+        error, back = why, None
+        if restarted:
+            self._reject()
+            error, back = self._old_again(why, resumed)
+        elif not error.endswith("changed"):
+            error = f"{why}; what was rewritten is put back, {old} runs on"
+        self._source.discard(undo)
+        self._journal.finish(op.FAILED, error, rolled_back_to=back)
+
+    def _old_again(self, why: str, resumed: bool) -> tuple[str, str | None]:
+        """Restart what was put back, unless the old process never left; the sentence for it."""
+        operation = self._operation
+        what = "rollback to" if operation.kind == op.ROLLBACK else "upgrade to"
+        taken = f"the {what} {operation.target_version} was taken back: {why}"
+        old, watch = operation.current_version, self._parts.watch
+        seen = watch.look()
+        if operation.process and seen.process == operation.process:
+            return f"{taken}; {old} runs on", None
+        if operation.undo == NONE:
+            return f"{taken}; what lay there before is not known, and nothing was put back", None
+        before = seen.process
+        if not (resumed and seen.healthy and seen.version == old != operation.target_version):
+            self._run_after_rollback()
+            try:
+                self._journal.line(self._parts.restarter.restart(before, again=False))
+            except HostError as error:
+                return f"{taken}; {old} is put back, but {error.sentence}", old
+        trouble = prove(watch, self._settings, old, before or operation.process or "")
+        if trouble:
+            return f"{taken}; {old} is put back, but does not serve yet: {trouble}", old
+        return f"{taken}; {old} runs", old
+
+    def _reject(self) -> None:
+        operation = self._operation
+        name = self._name(operation.target_version or "", operation.integrity)
+        if name and operation.undo != NONE:
+            memory = managed_store.read(self._parts.home)
+            managed_store.write(self._parts.home, memory.rejecting(name))
+
+    def _run_after_rollback(self) -> None:
+        line = hooks.after_rollback(self._settings, self._operation, self._journal.output)
+        if line:
+            self._journal.line(line)
+
+
+def proof_limit_s(settings: Settings) -> int:
+    """How long a proof may take, in seconds."""
+    return int(settings.ready_timeout_s + settings.probation_max_s) + PROOF_MARGIN_S
+
+
+def name_of(install: str | None, version: str, digest: str | None) -> str:
+    """By what it is known as rejected: a checkout's version may stay the same for long."""
+    return (digest or version) if install == GIT else version
+
+
+def is_there(resolved: Any, there: Installed) -> bool:
+    """Whether what lies on the disk is what was resolved."""
+    same = not there.digest or there.digest == resolved.digest
+    return bool(same and there.version == resolved.version)
+
+
+def _not_to_be_proven(managed: Managed, answered: bool) -> RefusedError:
+    """Success is a new process: without knowing the old one, nobody could tell."""
+    if not answered:
+        sentence = f"the hub does not answer at {managed.health_url}: start it first"
+        return RefusedError("not_running", sentence)
+    return RefusedError(
+        "not_running",
+        f"which process answers at {managed.health_url} cannot be told: run this as its user",
+    )
