@@ -11,6 +11,7 @@ from hub_upgrade import repository
 from hub_upgrade.host.files import Home
 from hub_upgrade.sources.pyz import PyzSource
 from tests.outside.sources import contract
+from tests.outside.sources.scene_git import GitScene
 from tests.outside.sources.snapshot import snapshot
 
 
@@ -38,6 +39,11 @@ class PyzScene:
 
     def cut_off(self) -> None:
         os.rename(self.root / "repository", self.root / "gone")
+
+
+class Git(contract.RewriterContract):
+    def make_scene(self) -> contract.Scene:
+        return GitScene(self)
 
 
 class Pyz(contract.StagerContract):
