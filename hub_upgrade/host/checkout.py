@@ -65,9 +65,9 @@ def _packed(common: str, name: str) -> str:
     return ""
 
 
-def text_of(path: str) -> str:
-    """The text of a file, "" where there is none to read."""
+def text_of(path: str, limit: int = MOST_BYTES) -> str:
+    """The text of a file of at most `limit` bytes, "" where there is none to read."""
     try:
-        return os.fsdecode(files.read_regular(path, MOST_BYTES))
+        return os.fsdecode(files.read_regular(path, limit))
     except (OSError, files.Unreadable):
         return ""

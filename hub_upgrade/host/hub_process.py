@@ -19,6 +19,8 @@ __all__ = [
 ]  # fmt: skip
 PROC = "/proc"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
+MOST_OF_ID = 100
+"""Bytes; the kernel has no memory for a reader of /proc/sys that asks for megabytes."""
 LISTENS = "0A"
 DEEPEST = 1000
 HOLDERS_OF_SOCKETS = frozenset({"systemd", "(systemd)", "init"})
@@ -61,7 +63,8 @@ def identity(pid: int) -> str:
     On macOS the PID alone tells.
     """
     started = processes.start_time(pid) if pid > 0 else None
-    return f"{pid}:{started}:{text_of(BOOT_ID).strip()}" if started is not None else ""
+    boot = text_of(BOOT_ID, MOST_OF_ID).strip()
+    return f"{pid}:{started}:{boot}" if started is not None else ""
 
 
 def lives(word: str) -> bool:
