@@ -174,11 +174,11 @@ def _against(facts: ManagedFacts, place: Place) -> Against | None:
     for storage in facts.storage:
         loss = install.loss_of(storage, facts.container)
         if loss is not None:
-            why = f"{storage.path}, where what runs is loaded from, is no place for an upgrade: "
+            why = f"{storage.path}, which an upgrade rewrites, is no place for an upgrade: "
             return Against(why + loss.why, loss.advice, storage)
     for storage in facts.storage:
         if storage.writable is not True:
-            why = f"{storage.path}, where what runs is loaded from, cannot be written"
+            why = f"{storage.path}, which an upgrade rewrites, cannot be written"
             return Against(why, RIGHTS, storage)
     return None if facts.storage else Against("nothing was seen of the storage", DOUBT)
 
@@ -270,7 +270,7 @@ def _newer(place: Place) -> str:
         NPM: f"reinstall it by hand (npm install -g --prefix {prefix} {name}@latest)",
         PIP: f"reinstall it by hand ({prefix}/bin/python -m pip install --upgrade {name})",
     }
-    way = by_hand.get(place.manager or place.source)
+    way = by_hand.get(place.manager or place.source) if place.package or not place.manager else ""
     return f"{way or 'install the newer version the way this one was installed'} and restart it"
 
 
