@@ -51,7 +51,8 @@ def executed_from(process: HubProcess) -> tuple[str, ...]:
     if process.foreign or not process.argv or not process.argv[0]:
         return ()
     program, words = _program(process), process.argv[1:]
-    name = os.path.basename(process.exe or program).rstrip("0123456789.-")
+    name = os.path.basename(process.exe or program).removesuffix(".exe")  # as npm installs bun
+    name = name.rstrip("0123456789.-")
     if name in PYTHON:
         found = _by_python(process, program, words)
     elif name in SCRIPTS:
