@@ -42,8 +42,8 @@ def common_dir(own: str) -> str:
 
 def git_head(directory: str) -> str:
     """The commit that a checkout is on, in hexadecimal; "" when that is not to be told."""
-    own = git_dir(root_of(os.path.realpath(directory)))
-    return _commit(own, "HEAD", DEEPEST) if own else ""
+    root = root_of(os.path.realpath(directory))
+    return _commit(git_dir(root), "HEAD", DEEPEST) if root else ""
 
 
 def _commit(own: str, name: str, deep: int) -> str:
