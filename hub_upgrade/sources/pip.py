@@ -1,0 +1,180 @@
+"""pip: a distribution in a Python environment, and a Python index.
+
+Python writes versions by PEP 440; everywhere else here they are semantic. `1.2.0rc1` is read as
+`1.2.0-rc.1`, `a1` and `b1` as `-alpha.1` and `-beta.1`, `1.2` as `1.2.0`; pip takes either form.
+What has no such reading (epochs, four numbers, post and dev releases) is never chosen. The channel
+`latest` is the highest release, `rc` the highest candidate, of those not yanked.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+
+from hub_upgrade.domain.versions import channel_of, sort_key
+from hub_upgrade.errors import HostError, RefusedError
+from hub_upgrade.host import commands, files
+from hub_upgrade.host.commands import Result
+from hub_upgrade.shapes import Any
+from hub_upgrade.sources.rewriter import RESOLVE_S, PackageSource, Resolved, find
+from hub_upgrade.sources.trees import Layout
+
+_PYTHONS = re.compile(r"v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(?:(a|b|rc)([0-9]+))?")
+_STAGES = {"a": "alpha", "b": "beta", "rc": "rc"}
+_AVAILABLE = "Available versions: "
+_UNREACHED = "Could not fetch URL "
+_ABSENT = ": 404 "
+QUIET = ("--no-input", "--disable-pip-version-check")
+
+
+def semantic(text: str) -> str | None:
+    """A version of Python's as a semantic one; None for what cannot be said in it."""
+    found = _PYTHONS.fullmatch(text)
+    if found is None:
+        return None
+    numbers = ".".join(str(int(part or 0)) for part in found.groups()[:3])
+    return numbers + (f"-{_STAGES[found[4]]}.{int(found[5])}" if found[4] else "")
+
+
+class PipSource(PackageSource):
+    """`PREFIX/bin/python -m pip`."""
+
+    name = "pip"
+
+    def version_on_disk(self) -> str:
+        """As the distribution's METADATA says, in the other way of writing where there is one."""
+        path = os.path.join(self._distribution(), "METADATA")
+        for line in files.read_regular(path).decode("utf-8", "replace").splitlines():
+            if line.startswith("Version:"):
+                version = line.partition(":")[2].strip()
+                return semantic(version) or version
+        return ""
+
+    def resolve(self, channel: str, version: str | None) -> Resolved:
+        """As the port says; the digest is that of the file that pip would install."""
+        offered = self._offered()
+        while True:
+            stable = max((one for one in offered if "-" not in one), key=sort_key, default=None)
+            candidates = (one for one in offered if channel_of(one) == "rc")
+            rc = max(candidates, key=sort_key, default=None)
+            wanted, note = self.pinned(channel, version, stable, rc)
+            if wanted not in offered:
+                raise self.refusal(wanted, stable, rc)
+            digest, yanked = self._report(wanted)
+            if version or not yanked:
+                return Resolved(wanted, digest, note)
+            offered.remove(wanted)
+
+    def _offered(self) -> set[str]:
+        """The versions that the index has for this Python.
+
+        pip passes over an index that does not answer, and says so only when asked for everything.
+        """
+        words = ["index", "versions", self.package, "--pre", "-vv", *QUIET]
+        result = self.run(words, RESOLVE_S)
+        lines = result.stdout.decode("utf-8", "replace").splitlines()
+        unreached = [line.strip() for line in lines if line.strip().startswith(_UNREACHED)]
+        listed = [line for line in lines if line.startswith(_AVAILABLE)]
+        broken = [line for line in unreached if _ABSENT not in line]
+        if broken or not (listed or unreached):
+            told = broken[0][:500] if broken else self.words_of(result)
+            raise HostError(f"pip could not ask its index for {self.package}: {told}")
+        found = listed[-1][len(_AVAILABLE):].split(",") if listed else []
+        return {version for version in map(semantic, map(str.strip, found)) if version}
+
+    def _report(self, version: str) -> tuple[str, bool]:
+        """What tells the file of a version from any other, and whether it was yanked.
+
+        Wheels alone: of anything else pip would run the code.
+        """
+        words = ["install", "--dry-run", "--report", "-", "--quiet", "--no-deps", *QUIET]
+        words += ["--ignore-installed", "--only-binary", ":all:", f"{self.package}=={version}"]
+        result = self.run(words, RESOLVE_S)
+        try:
+            entry = json.loads(result.stdout)["install"][0]
+            hashes = entry["download_info"]["archive_info"]["hashes"]
+            yanked = entry.get("is_yanked") or b"yanked version" in result.stderr
+            return f"sha256={hashes['sha256']}", bool(yanked)
+        except (ValueError, LookupError, TypeError):
+            return "", False
+
+    def install_words(self, version: str) -> list[str]:
+        quiet = ("--progress-bar", "off", "--no-warn-script-location", "--no-color")
+        return ["install", *QUIET, *quiet, f"{self.package}=={version}"]
+
+    def layout(self) -> Layout:
+        """The whole of site-packages: what the package depends on lies beside it."""
+        distribution = self._distribution()
+        tree = os.path.dirname(distribution)
+        if self._is_linked(distribution):
+            raise RefusedError(
+                "linked_package",
+                f"{self.package} in {tree} is a link to a checkout (an editable install): pip "
+                "would put a package in its place; nothing was changed",
+            )
+        return Layout(tree, self.prefix, self.beside(), tuple(self._elsewhere(tree)))
+
+    def beside(self) -> str:
+        return self.prefix
+
+    def tool(self) -> list[str]:
+        own = (os.path.join(self.prefix, "bin", name) for name in ("python", "python3"))
+        python = find(*own)
+        return [*python, "-m", "pip"] if python else []
+
+    def run(self, words: list[str], limit_s: float, sink: Any = None) -> Result:
+        result = super().run(words, limit_s, sink)
+        if result.status and b"No module named pip" in result.stderr:
+            raise HostError(f"{result.last_line()}: install it first", commands.MISSING)
+        return result
+
+    def words_of(self, result: Result) -> str:
+        """The last line that begins with ERROR, else the last of all: a traceback's is its end."""
+        lines = result.stderr.decode("utf-8", "replace").splitlines()
+        errors = [line.strip() for line in lines if line.strip().startswith("ERROR: ")]
+        if errors and errors[-1] != "ERROR: Exception:":
+            return errors[-1][:500]
+        return result.last_line()
+
+    def _distribution(self) -> str:
+        """The `.dist-info` of the package that is whole; raises FileNotFoundError for none."""
+        for site in self._sites():
+            for name in os.listdir(site):
+                found = os.path.join(site, name)
+                is_it = name.endswith(".dist-info") and _normal(name.partition("-")[0]) == _normal(
+                    self.package
+                )
+                if is_it and os.path.isfile(os.path.join(found, "RECORD")):
+                    return found
+        raise FileNotFoundError(f"{self.package} is not installed below {self.prefix}")
+
+    def _sites(self) -> list[str]:
+        pattern = os.path.join(glob.escape(self.prefix), "lib*", "python3*", "*-packages")
+        return sorted({os.path.realpath(site) for site in glob.glob(pattern)})
+
+    def _elsewhere(self, tree: str) -> list[str]:
+        """What the environment's distributions have below the prefix, but outside of the tree."""
+        found = set()
+        for record in glob.glob(os.path.join(glob.escape(tree), "*.dist-info", "RECORD")):
+            with open(record, encoding="utf-8", errors="surrogateescape") as lines:
+                named = (line.rpartition(",")[0].rpartition(",")[0] for line in lines
+                         if line.startswith("../"))  # fmt: skip
+                found |= {os.path.relpath(os.path.join(tree, path), self.prefix) for path in named}
+        return [path for path in found
+                if not path.startswith("../") and os.path.lexists(os.path.join(self.prefix, path))]
+
+    def _is_linked(self, distribution: str) -> bool:
+        try:
+            told: Any = json.loads(
+                files.read_regular(os.path.join(distribution, "direct_url.json"))
+            )
+            return bool(told["dir_info"]["editable"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return False
+
+
+def _normal(name: str) -> str:
+    """A distribution's name as names are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,157 @@
+"""A directory that a package manager rewrites: a copy set aside, and put back by renames alone.
+
+A copy that has its name is whole. It lies on the same file system as the directory, so that going
+back needs neither network nor room: KEPT + name holds `tree`, `outside` (what lies elsewhere below
+the prefix: commands, and links to them) and `kept.json`, which says where all of it belongs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+
+from hub_upgrade.errors import HostError
+from hub_upgrade.host import files
+from hub_upgrade.host.files import Unreadable
+from hub_upgrade.shapes import Any, NamedTuple
+
+KEPT = ".parachute-kept-"
+MAKING, REPLACED, DOOMED = ".making", ".replaced", ".doomed"
+"""Ends of the names of what is not whole, or no longer wanted."""
+HEAD_BYTES = 512
+
+
+class Layout(NamedTuple):
+    """The real path of the directory, the prefix that it belongs to, where it is kept, and what
+    belongs to it elsewhere below the prefix (relative paths; commands are found without)."""
+
+    tree: str
+    prefix: str
+    beside: str
+    outside: tuple[str, ...] = ()
+
+
+def keep(layout: Layout, name: str) -> str:
+    """Copy the directory and its commands aside, durably; the copy's path.
+
+    The same name again begins anew. Raises HostError, with nothing left behind.
+    """
+    kept = os.path.join(layout.beside, KEPT + name)
+    making = kept + MAKING
+    try:
+        _sweep(layout.beside)
+        os.mkdir(making, 0o700)
+        _copy(layout.tree, os.path.join(making, "tree"))
+        outside = sorted({*layout.outside, *_commands(layout)})
+        for path in outside:
+            target = os.path.join(making, "outside", path)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            _copy(os.path.join(layout.prefix, path), target)
+        value = {"tree": layout.tree, "prefix": layout.prefix, "outside": outside}
+        files.write_json(os.path.join(making, "kept.json"), value)
+        os.sync()
+        forget(kept)
+        os.rename(making, kept)
+        files.sync_directory(layout.beside)
+    except OSError as error:
+        shutil.rmtree(making, ignore_errors=True)
+        raise HostError(
+            f"{layout.tree} cannot be set aside in {layout.beside} "
+            f"({error.strerror or error}): nothing was changed"
+        ) from error
+    return kept
+
+
+def is_kept(kept: str) -> bool:
+    """Whether a whole copy is there that was not put back yet."""
+    return os.path.isdir(os.path.join(kept, "tree"))
+
+
+def put_back(kept: str) -> None:
+    """Put the copy in the directory's place, whatever is left of that; again goes on where it was
+    killed, or does nothing. Raises HostError or OSError."""
+    layout = _layout_of(kept)
+    copy, replaced = os.path.join(kept, "tree"), kept + REPLACED
+    if os.path.lexists(copy):
+        if os.path.lexists(layout.tree):
+            shutil.rmtree(replaced, ignore_errors=True)
+            os.rename(layout.tree, replaced)
+        os.makedirs(os.path.dirname(layout.tree), exist_ok=True)
+        os.rename(copy, layout.tree)
+    for path in layout.outside:
+        aside, place = os.path.join(kept, "outside", path), os.path.join(layout.prefix, path)
+        if os.path.lexists(aside):
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            os.replace(aside, place)
+    for path in set(_commands(layout)).difference(layout.outside):
+        os.unlink(os.path.join(layout.prefix, path))
+    os.sync()
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def forget(kept: str) -> None:
+    """Remove a copy, if there is one; raises OSError. What has its name is whole until then."""
+    if os.path.lexists(kept):
+        os.rename(kept, kept + DOOMED)
+    shutil.rmtree(kept + DOOMED, ignore_errors=True)
+
+
+def _layout_of(kept: str) -> Layout:
+    try:
+        told: Any = files.read_json(os.path.join(kept, "kept.json"))
+    except Unreadable as error:
+        raise HostError(str(error)) from error
+    if told is None:
+        raise HostError(f"{kept} is not there: what was kept aside is gone")
+    return Layout(told["tree"], told["prefix"], os.path.dirname(kept), tuple(told["outside"]))
+
+
+def _sweep(beside: str) -> None:
+    """Remove what the killed left. Nobody else is at work: whoever calls holds the lock."""
+    for name in os.listdir(beside):
+        if name.startswith(KEPT) and name.endswith((MAKING, REPLACED, DOOMED)):
+            shutil.rmtree(os.path.join(beside, name), ignore_errors=True)
+
+
+def _commands(layout: Layout) -> list[str]:
+    """The commands that lead into the directory, as `bin/NAME`."""
+    try:
+        names = os.listdir(os.path.join(layout.prefix, "bin"))
+    except FileNotFoundError:
+        return []
+    paths = (os.path.join("bin", name) for name in names)
+    return [path for path in paths if _leads_into(layout, os.path.join(layout.prefix, path))]
+
+
+def _leads_into(layout: Layout, path: str) -> bool:
+    """A link into it, or a script that the environment's own Python runs: pip made that."""
+    if os.path.islink(path):
+        return os.path.realpath(path).startswith(layout.tree + os.sep)
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        head = file.read(HEAD_BYTES)
+    return head.startswith(b"#!") and os.fsencode(layout.prefix) + b"/bin/python" in head
+
+
+def _copy(source: str, target: str) -> None:
+    """A real copy, never a second name for the same file: managers may write into files. Links
+    stay links; modes, times, and for root owners, are kept."""
+    found = os.lstat(source)
+    is_link = stat.S_ISLNK(found.st_mode)
+    if is_link:
+        os.symlink(os.readlink(source), target)
+    elif stat.S_ISDIR(found.st_mode):
+        os.mkdir(target, 0o700)
+        for name in os.listdir(source):
+            _copy(os.path.join(source, name), os.path.join(target, name))
+    elif stat.S_ISREG(found.st_mode):
+        shutil.copyfile(source, target)
+    else:
+        return  # the socket or pipe of a process: nothing that could be kept
+    if os.geteuid() == 0:
+        os.chown(target, found.st_uid, found.st_gid, follow_symlinks=False)
+    if not is_link:
+        os.chmod(target, stat.S_IMODE(found.st_mode))
+        os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
