@@ -47,8 +47,7 @@ class GitSource:
             commit = self._git.commit()
         except HubError:
             commit = ""
-        package, plain = self._content("package.json"), self._content("VERSION")
-        return Installed(version_in(package, plain, commit), commit)
+        return Installed(version_in(self._content, commit), commit)
 
     def _content(self, name: str) -> bytes:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 
 from hub_upgrade.domain.versions import (
     LONGEST_VERSION,
@@ -44,16 +45,20 @@ class Followed(NamedTuple):
     space: str
 
 
-def version_in(package: bytes, plain: bytes, commit: str) -> str:
-    """The version that a tree says of itself: package.json's, VERSION's, or its commit's."""
+def version_in(read: Callable[[str], bytes], commit: str) -> str:
+    """The version that a tree says of itself: package.json's, VERSION's, or its commit's; `read`
+    gives the content of a file, b"" for none."""
     try:
-        found = json.loads(package)["version"]
+        found = json.loads(read("package.json"))["version"]
     except (ValueError, TypeError, KeyError, RecursionError):
         found = None
-    for text in (found, plain.decode("utf-8", "replace").strip()):
-        if isinstance(text, str) and 0 < len(text) <= LONGEST_VERSION and text.isprintable():
-            return text
-    return commit[:SHORT_COMMIT]
+    if not _is_told(found):
+        found = read("VERSION").decode("utf-8", "replace").strip()
+    return str(found) if _is_told(found) else commit[:SHORT_COMMIT]
+
+
+def _is_told(text: object) -> bool:
+    return isinstance(text, str) and 0 < len(text) <= LONGEST_VERSION and text.isprintable()
 
 
 def space_of(branch: str) -> str:
@@ -100,9 +105,10 @@ class Targets:
 
     def version_of(self, commit: str) -> str:
         """The version that a commit says of itself, in the checkout's directory."""
-        package = self._git.run("cat-file", "blob", f"{commit}:./package.json").stdout
-        plain = self._git.run("cat-file", "blob", f"{commit}:./VERSION").stdout
-        return version_in(package, plain, commit)
+        def read(name: str) -> bytes:
+            return self._git.run("cat-file", "blob", f"{commit}:./{name}").stdout
+
+        return version_in(read, commit)
 
     def _follow(self) -> Followed:
         where = self._git.directory
@@ -215,14 +221,15 @@ class Targets:
     def _verify(self, ref: str, commit: str) -> None:
         """A good signature of the tag, or of the commit itself; raises RefusedError."""
         calls = [("verify-commit", commit)]
-        if ref.startswith(TAGS):
-            calls.insert(0, ("verify-tag", self._ours(ref)))
+        named = self._git.do("rev-parse", self._ours(ref)).strip()
+        if named != commit:  # an annotated tag is an object of its own
+            calls.insert(0, ("verify-tag", named))
         said = []
         for call in calls:
             result = self._git.run(*call)
             if result.status == 0:
                 return
-            said.append(words_of(result))
+            said.append(words_of(result) if result.stderr else "it is not signed")
         raise RefusedError(
             "bad_signature",
             f"{self._name(ref)} ({commit[:SHORT_COMMIT]}) bears no good signature "
