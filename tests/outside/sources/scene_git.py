@@ -36,7 +36,9 @@ CONFIG = """\
 def git(directory: Path | str, *words: str) -> str:
     """What a call prints; it must succeed."""
     argv = ["git", "-C", str(directory), *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=-3)
+    done = subprocess.run(
+        argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     if done.returncode:
         raise AssertionError(f"{' '.join(argv)}: {done.stderr}")
     return done.stdout.strip()
@@ -93,8 +95,8 @@ class GitScene:
 
     def tree(self) -> bytes:
         """With the commit, the branch, and what git thinks of it all."""
-        told = [git(self.hub, *words.split()) for words in ("rev-parse HEAD", "symbolic-ref HEAD")]
-        told.append(git(self.hub, "status", "--porcelain"))
+        asked = ("rev-parse HEAD", "rev-parse --symbolic-full-name HEAD", "status --porcelain")
+        told = [git(self.hub, *words.split()) for words in asked]
         return "\n".join(told).encode() + snapshot(str(self.hub), without=(".git",))
 
     def cut_off(self) -> None:
