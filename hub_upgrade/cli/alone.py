@@ -81,7 +81,8 @@ class Alone:
             return follow.told_accepted(_accepted(operation), self._arguments)
         teller = follow.Teller(self._screen)
         end = follow.to_the_end(self._step, operation.operation_id, teller)
-        return follow.conclude(self._home, end, self._arguments, hub_runs=self._launcher())
+        hub_runs = not end.is_of_pyz or self._launcher()
+        return follow.conclude(self._home, end, self._arguments, hub_runs)
 
     def _launcher(self) -> bool:
         return client.launcher_holds(self._home)

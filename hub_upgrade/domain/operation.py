@@ -97,8 +97,10 @@ class Operation(NamedTuple):
     says that the record which could have borne the verdict was lost in between.
 
     Of a managed hub alone: `integrity` is the registry's value for what was installed, or the
-    commit; `process` was the hub's process before the restart; `failure` says why it is being
-    taken back; `install` is what section 1 of the contract calls the install source.
+    commit; `process` was the hub's process before the restart, and `command` tells its command line
+    from others; `failure` says why it is being taken back; `place` is where it is installed
+    (domain.install.Place, its fields in order): once something was rewritten, that cannot be found
+    out any more. `install` is what section 1 of the contract calls the install source.
     `step_limit_s` is how long the present step may take, where the settings say so.
     """
 
@@ -132,8 +134,10 @@ class Operation(NamedTuple):
     boot_rebuilt: str | None = None
     integrity: str | None = None
     process: str | None = None
+    command: str | None = None
     failure: str | None = None
     install: str | None = None
+    place: tuple[str, ...] = ()
     step_limit_s: int | None = None
 
     @property
@@ -162,7 +166,7 @@ class Operation(NamedTuple):
 _ABSENT_WHEN_NONE = frozenset(
     {"error", "finished_at", "progress", "undo", "rolled_back_to", "helper_pid",
      "helper_start_time", "current_release", "target_release", "target_digest", "boot_rebuilt",
-     "integrity", "process", "failure", "install", "step_limit_s"}
+     "integrity", "process", "command", "failure", "install", "step_limit_s"}
 )  # fmt: skip
 
 
@@ -170,7 +174,7 @@ def to_wire(operation: Operation) -> dict[str, Any]:
     """The status object; what does not apply is left out, but `target_version` is always there."""
     wire: dict[str, Any] = {}
     for name, value in operation._asdict().items():
-        if value is None and name in _ABSENT_WHEN_NONE:
+        if (value is None and name in _ABSENT_WHEN_NONE) or (name == "place" and not value):
             continue
         wire[name] = _plain(value)
     return wire
@@ -224,8 +228,10 @@ def from_wire(raw: object) -> Operation | None:
         boot_rebuilt=_text(raw, "boot_rebuilt"),
         integrity=_text(raw, "integrity"),
         process=_text(raw, "process"),
+        command=_text(raw, "command"),
         failure=_text(raw, "failure"),
         install=_text(raw, "install"),
+        place=_lines(raw, "place"),
         step_limit_s=_number(raw.get("step_limit_s")),
     )
 

@@ -9,13 +9,13 @@ import os
 import socket
 import sys
 
-from hub_upgrade.host import hub_process_macos, processes
+from hub_upgrade.host import files, hub_process_macos, processes
 from hub_upgrade.host.checkout import text_of
 from hub_upgrade.host.executed import HubProcess, executed_from
 
 __all__ = [
-    "HubProcess", "age_s", "executed_from", "identity", "is_ancestor", "listener_of", "lives",
-    "look",
+    "HubProcess", "age_s", "alike", "command_of", "executed_from", "identity", "is_ancestor",
+    "listener_of", "lives", "look",
 ]  # fmt: skip
 PROC = "/proc"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -71,6 +71,19 @@ def lives(word: str) -> bool:
     """Whether the process of that identity still runs."""
     pid = word.partition(":")[0]
     return pid.isascii() and pid.isdigit() and identity(int(pid[:10])) == word
+
+
+def command_of(pid: int) -> str:
+    """What tells a process's command line from any other (its SHA-256: it may bear secrets), or
+    ""."""
+    words = text_of(f"{PROC}/{pid}/cmdline") if pid > 0 else ""
+    return files.sha256(words.encode("utf-8", "surrogateescape")) if words else ""
+
+
+def alike(command: str) -> int:
+    """The process that has this command line, 0 for none: a runtime runs the same command again."""
+    pids = [pid for pid in _pids() if command and command_of(pid) == command]
+    return _eldest(pids, {})
 
 
 def age_s(word: str) -> float:

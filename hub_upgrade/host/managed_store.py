@@ -55,10 +55,9 @@ def read(home: Home) -> Memory:
     raw = raw if isinstance(raw, dict) else {}
     rejected = raw.get("rejected")
     known = rejected if isinstance(rejected, list) else []
+    texts = tuple(one for one in known if isinstance(one, str))
     previous = raw.get("previous")
-    return Memory(
-        _previous(previous if isinstance(previous, dict) else {}), tuple(one for one in known if isinstance(one, str))
-    )
+    return Memory(_previous(previous if isinstance(previous, dict) else {}), texts)
 
 
 def _previous(raw: dict[str, Any]) -> Previous | None:

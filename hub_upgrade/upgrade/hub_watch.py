@@ -34,15 +34,19 @@ class HubWatch:
     def __init__(self, managed: Managed, hub_pid: int | None) -> None:
         self._managed = managed
         self.hub_pid = hub_pid
+        self.command = ""  # host.hub_process.command_of the hub, once that is known
         # Taken now: later the number may be another's.
         self.told = hub_process.identity(hub_pid) if hub_pid else ""
 
     def pid(self) -> int:
-        """The process that answers, or that we were told of; 0 for none."""
+        """The process that answers, or that we were told of, or one of the same command that may
+        not answer at all; 0 for none."""
         found = hub_process.listener_of(*self._managed.address)
         if found:
             return found
-        return self.hub_pid or 0 if hub_process.lives(self.told) else 0
+        if self.hub_pid is not None and hub_process.lives(self.told):
+            return self.hub_pid
+        return hub_process.alike(self.command)
 
     def look(self) -> Seen:
         """What is to be seen now; may wait for the answer."""

@@ -17,7 +17,7 @@ from hub_upgrade.domain.managed import GIT, Managed
 from hub_upgrade.domain.operation import Operation, Undo
 from hub_upgrade.domain.versions import is_version
 from hub_upgrade.errors import HostError, HubError, RefusedError
-from hub_upgrade.host import managed_store, processes
+from hub_upgrade.host import hub_process, managed_store, processes
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.managed_store import Previous
 from hub_upgrade.host.operation_log import OperationLog
@@ -37,18 +37,26 @@ REVERT_S = 2400
 
 
 class Parts(NamedTuple):
-    """What a managed hub's operation works with; `survey` says anew whether it is in place, and
-    which Rewriter does it."""
+    """What a managed hub's operation works with; `source` is None only where `decision` says that
+    nothing is to be rewritten."""
 
     home: Home
     store: Store
     settings: Settings
     managed: Managed
     decision: Decision
-    source: Rewriter
+    source: Rewriter | None
     watch: HubWatch
     restarter: Restarter
     log: OperationLog
+
+
+class Kept(NamedTuple):
+    """A version that was kept, as a source resolves one."""
+
+    version: str
+    digest: str
+    note: str = ""
 
 
 class TakenBackError(Exception):
@@ -61,7 +69,7 @@ class ManagedTransaction:
     def __init__(self, operation: Operation, parts: Parts) -> None:
         self._parts = parts
         self._settings = parts.settings
-        self._source = parts.source
+        self._source: Any = parts.source
         self._journal = Journal(operation, parts.store, parts.log)
         self._late = operation.phase == op.RESTARTING
         self._kept: Undo | None = None
@@ -75,6 +83,9 @@ class ManagedTransaction:
 
         What cannot be recorded ends it where it is: whoever starts next goes on.
         """
+        if self._source is None and self._operation.is_managed:
+            self._parts.log.line("where the hub was installed is not in the record: stopped")
+            return 1
         try:
             return self._run()
         except LostError:
@@ -115,13 +126,15 @@ class ManagedTransaction:
         process = seen.process or self._parts.watch.told
         if not process:
             raise _not_to_be_proven(self._parts.managed, seen.answered)
+        command = hub_process.command_of(int(process.partition(":")[0]))
+        self._parts.watch.command = command
         pid = os.getpid()
         self._journal.step(
             op.RESOLVING, op.RUNNING, helper_pid=pid, helper_start_time=processes.start_time(pid),
             current_version=seen.version or self._operation.current_version, mode=decision.mode,
             source=decision.source, reason=decision.reason, evidence=decision.evidence,
             install=decision.place.source if decision.place else None,
-            process=process,
+            place=tuple(decision.place or ()), process=process, command=command or None,
         )  # fmt: skip
         if self._operation.kind == op.ROLLBACK:
             self._to_previous()
@@ -180,7 +193,11 @@ class ManagedTransaction:
         self._journal.line(f"the version before is {previous.version}")
         self._keep(target_version=previous.version)
         self._journal.step(op.REWRITING, undo=self._kept)
-        self._source.revert(previous.undo, self._journal.output)
+        if previous.undo.kind == op.COMMIT:  # a version like any other
+            kept = Kept(previous.version, previous.undo.value)
+            self._source.swap(kept, self._journal.output)
+        else:
+            self._source.revert(previous.undo, self._journal.output)
         there = self._source.installed()
         if there.version != previous.version:
             raise TakenBackError(f"{there.version or 'nothing'} lies there afterwards")
@@ -257,6 +274,7 @@ class ManagedTransaction:
 
     def _go_on(self) -> None:
         operation = self._operation
+        self._parts.watch.command = operation.command or ""
         if operation.step == op.REVERTING:
             self._take_back(operation.failure or "its helper ended while it was taken back")
         elif operation.phase != op.RESTARTING:

@@ -15,18 +15,23 @@ from hub_upgrade.upgrade.transaction import refuse_target
 
 
 def make_managed_plan(
-    desk: Desk, source: Rewriter, channel: str | None, version: str | None, allow_downgrade: bool
+    desk: Desk,
+    source: Rewriter | None,
+    channel: str | None,
+    version: str | None,
+    allow_downgrade: bool,
 ) -> dict[str, Any]:
     """As `make_plan`; `installed` is what lies on the disk, `current` what runs."""
     subject = accept.subject_of(desk, itself=False)
     request = Request(accept.check_version(version), allow_downgrade)
     plan = begun(subject, channel, request)
     stops: list[HubError] = []
-    there = source.installed() if subject.install != "unknown" else None
-    plan["installed"] = there.version if there is not None else ""
+    plan["installed"] = ""
     try:
-        if there is None:
-            raise RefusedError("unknown_source", "no newer version can be looked for")
+        if source is None:
+            raise RefusedError("unknown_source", "where newer versions come from cannot be told")
+        there = source.installed()
+        plan["installed"] = there.version
         resolved = source.resolve(plan["channel"], request.version)
         plan.update(target=resolved.version, target_digest=resolved.digest, note=resolved.note)
         same = is_there(resolved, there) and subject.version == resolved.version

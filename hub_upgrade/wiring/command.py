@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable
 
 from hub_upgrade.domain.install import Place
-from hub_upgrade.domain.managed import GIT, Managed
+from hub_upgrade.domain.managed import GIT, SOURCES, Managed
 from hub_upgrade.domain.operation import Operation, with_line
 from hub_upgrade.domain.settle import Running
 from hub_upgrade.errors import HostError
@@ -105,9 +105,10 @@ def surveyor(home: Home, managed: Managed, persists: bool | None) -> Callable[[]
     return look
 
 
-def source_of(place: Place | None, managed: Managed) -> Rewriter:
-    """What rewrites the managed hub; of no use where nobody knows how it was installed."""
-    place = place or Place()
+def source_of(place: Place | None, managed: Managed) -> Rewriter | None:
+    """What rewrites the managed hub; None where nobody knows how it was installed."""
+    if place is None or place.source not in SOURCES:
+        return None
     if place.source == GIT:
         return GitSource(place.directory, managed)
     return package_source(place, managed)

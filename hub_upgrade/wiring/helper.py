@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 
+from hub_upgrade.domain.install import Place
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import REDEPLOY_REQUIRED, RESTARTING, Operation
 from hub_upgrade.domain.transitions import WHOLE_LIMIT_S
@@ -119,6 +120,8 @@ def _managed(
     managed = settings.hub or Managed()
     watch = HubWatch(managed, hub_pid)
     decision = survey(home, managed, watch, settings.home_persists).decision
+    if record.is_managed and len(record.place) == len(Place()):
+        decision = decision._replace(place=Place(*record.place))
     parts = Parts(
         home, store, settings, managed, decision, source_of(decision.place, managed), watch,
         ContainerRestarter(), log,

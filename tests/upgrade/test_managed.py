@@ -108,6 +108,7 @@ class FakeRewriter:
 class FakeWatch:
     def __init__(self, world: World) -> None:
         self._world = world
+        self.command = ""
         self.hub_pid = 1 if world.told else None
         self.told = str(world.process) if world.told else ""
 
