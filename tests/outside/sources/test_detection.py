@@ -169,7 +169,8 @@ class Checkouts(Running):
         (given / "dist").mkdir()
         shutil.copy(tracked, given / "dist")
         self.assert_git(given / "dist" / "hub.js", mono)
-        for other in (self.make(mono / "node_modules" / HUB), self.make(mono / "packages" / "hub")):
+        others = (mono / "node_modules" / HUB, mono / "packages" / "hub", mono / "packages" / "h*")
+        for other in map(self.make, others):
             decision = self.assert_git(other, None)
             self.assertIn("that does not track it", decision.reason)
 
@@ -223,7 +224,10 @@ class Checkouts(Running):
         bad = self.root / "bad"
         bad.write_text(f"#!/bin/sh\ntouch '{self.root}/ran'\n")
         bad.chmod(0o755)
-        git(self.hub, "config", "core.fsmonitor", str(bad))
+        git(self.hub, "config", "core.fsmonitor", f"'{bad}'")
+        git(self.hub, "update-index", "--fsmonitor")
+        git(self.hub, "status")
+        (self.root / "ran").unlink()
         os.utime(path)
         before = (self.hub / ".git" / "index").stat().st_mtime_ns
         self.assert_git(path, self.hub)
