@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from hub_upgrade.host import files
+from hub_upgrade.host.reading import text_of
 
-MOST_BYTES = 16 * 1024 * 1024
 DEEPEST = 5
 """A reference that names a reference: git itself follows no more."""
 HASHES = (40, 64)
@@ -63,11 +62,3 @@ def _packed(common: str, name: str) -> str:
         if named == name:
             return commit
     return ""
-
-
-def text_of(path: str, limit: int = MOST_BYTES) -> str:
-    """The text of a file of at most `limit` bytes, "" where there is none to read."""
-    try:
-        return os.fsdecode(files.read_regular(path, limit))
-    except (OSError, files.Unreadable):
-        return ""

@@ -6,7 +6,7 @@ import json
 import os
 from urllib.parse import unquote
 
-from hub_upgrade.host.checkout import text_of
+from hub_upgrade.host.reading import names_in, text_of
 from hub_upgrade.shapes import NamedTuple
 
 PACKAGES = ("site-packages", "dist-packages")
@@ -25,7 +25,7 @@ def sites(prefix: str) -> list[str]:
     """The directories of packages in the environment with this prefix."""
     lib = os.path.join(prefix, "lib")
     found = []
-    for name in _names(lib):
+    for name in names_in(lib):
         if name.startswith("python"):
             found += [os.path.join(lib, name, packages) for packages in PACKAGES]
     return [path for path in found if os.path.isdir(path)]
@@ -48,7 +48,7 @@ def has_interpreter(prefix: str) -> bool:
 
 def distribution(site: str, package: str) -> Distribution | None:
     """The package with that name, as its installer recorded it there."""
-    for name in _names(site):
+    for name in names_in(site):
         stem, dot, kind = name.rpartition(".")
         if dot and kind == "dist-info" and _normal(stem.partition("-")[0]) == _normal(package):
             return _recorded(site, os.path.join(site, name))
@@ -77,10 +77,3 @@ def _normal(name: str) -> str:
     """As PEP 503 compares names."""
     words = name.lower().replace("_", "-").replace(".", "-").split("-")
     return "-".join(word for word in words if word)
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except OSError:
-        return []

@@ -10,8 +10,8 @@ import socket
 import sys
 
 from hub_upgrade.host import files, hub_process_macos, processes
-from hub_upgrade.host.checkout import text_of
 from hub_upgrade.host.executed import HubProcess, executed_from
+from hub_upgrade.host.reading import names_in, text_of
 
 __all__ = [
     "HubProcess", "age_s", "alike", "command_of", "executed_from", "identity", "is_ancestor",
@@ -156,18 +156,12 @@ def _listed(address: bytes) -> str:
 
 
 def _pids() -> list[int]:
-    try:
-        return sorted(int(name) for name in os.listdir(PROC) if name.isdigit())
-    except OSError:
-        return []
+    return [int(name) for name in names_in(PROC) if name.isdigit()]
 
 
 def _holds(pid: int, sockets: set[str]) -> bool:
     place = f"{PROC}/{pid}/fd"
-    try:
-        held = any(_link(f"{place}/{name}") in sockets for name in os.listdir(place))
-    except OSError:
-        return False
+    held = any(_link(f"{place}/{name}") in sockets for name in names_in(place))
     return held and text_of(f"{PROC}/{pid}/comm").strip() not in HOLDERS_OF_SOCKETS
 
 

@@ -10,8 +10,8 @@ import shlex
 import shutil
 from collections.abc import Mapping
 
-from hub_upgrade.host.checkout import text_of
 from hub_upgrade.host.executed import HubProcess
+from hub_upgrade.host.reading import names_in, text_of
 
 SYSTEM = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 USER = ".config/systemd/user"
@@ -33,7 +33,7 @@ def _additions(unit: str, directories: tuple[str, ...]) -> str:
     found = {}
     for directory in reversed(directories):
         place = os.path.join(directory, unit + ".d")
-        for name in os.listdir(place) if os.path.isdir(place) else ():
+        for name in names_in(place):
             found[name] = os.path.join(place, name)
     return "".join("\n" + text_of(found[name]) for name in sorted(found) if name.endswith(".conf"))
 

@@ -41,6 +41,7 @@ class Units(Tree):
         self.assert_argv(self.started("ExecStart=/opt/three"), "/opt/three")
         self.make(f"lib/{UNIT}.d/b.conf", "[Service]\nExecStart=\nExecStart=/opt/four\n")
         self.make(f"etc/{UNIT}.d/a.conf", "[Service]\nExecStart=/opt/five\n")
+        self.make(f"user/{UNIT}.d", "no directory")
         self.make(f"etc/{UNIT}.d/z.txt", "[Service]\nExecStart=/opt/six\n")
         self.assert_argv(self.read(), "/opt/four")
 
