@@ -141,8 +141,8 @@ class Build(unittest.TestCase):
             "    return y(é), k, rest, more, Point(1)\n"
             "def g(\n"
             "    a: Call[\n"
-            "        A, B\n"
-            "    ],\n"
+            "        A,\n"
+            "        B, C],\n"
             ") -> A: return a\n"
         )
         lean = build_pyz.without_prose(code.encode()).decode()

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import unittest
 import zipfile
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,12 @@ class PackedTest(unittest.TestCase):
             wanted = {packed.FIRST + packed.CODE, command + packed.CODE}
             wanted |= {"serve.code"} if command == "run" else set()
             wanted = {f"hub_upgrade/{name}" for name in wanted}
-            kept = {
-                name: data
-                for name, data in members.items()
-                if name in wanted or not name.endswith((packed.CODE, packed.SOURCE))
+            spoiled = {
+                name: MAGIC_NUMBER if name.endswith(packed.CODE) else packed.HEADING + b"\xff"
+                for name in members
+                if name not in wanted and name.endswith((packed.CODE, packed.SOURCE))
             }
-            self.file.write_bytes(build_pyz.archive(kept))
+            self.file.write_bytes(build_pyz.archive({**members, **spoiled}))
             done = self.run_it(command, "--no-such-flag")
             self.assertIn("unknown argument", done.stderr, command)
             self.assertEqual(done.returncode, 2, command)
