@@ -23,6 +23,8 @@ from typing import Any
 
 from tests.e2e.harness import CONFIG, FINISHED, Hub, build, wait_for
 
+MARGIN = 1 << 18
+"""What a file system takes for itself, to note where a file lies."""
 KEPT_ALIVE_S = 0.1
 """How long the runtime waits before it runs the command again."""
 
@@ -73,10 +75,11 @@ class Runtime:
     def stop(self) -> None:
         """End it for good."""
         self._over.set()
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        self._thread.join(10)
+        while self._thread.is_alive():  # it may be starting another one at this moment
+            if self._process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.kill()
+            self._thread.join(0.1)
 
 
 class Machine:
@@ -88,7 +91,7 @@ class Machine:
         self._mount(size_mb)
         self.place = kind(self.directory / "place")
         self.port = free_port()
-        self.home = self.directory / "hub-home"
+        self.home = Path(f"{self.directory}-home")  # on another disk than the hub
         self.home.mkdir(0o700)
         self.program = build("1.0.0")
         self.runtime: Runtime | None = None
@@ -109,7 +112,7 @@ class Machine:
         free = os.statvfs(self.directory)
         room = free.f_bavail * free.f_frsize - (but_mb << 20)
         with open(self.directory / "filler", "wb", buffering=0) as filler:
-            os.posix_fallocate(filler.fileno(), 0, max(room, 1))
+            os.posix_fallocate(filler.fileno(), 0, max(room - MARGIN, 1))
 
     def empty(self) -> None:
         """Give the room back."""
@@ -229,7 +232,8 @@ class Machine:
                 subprocess.run(["umount", "-l", self.directory], check=False)
                 break
             time.sleep(0.1)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for directory in (self.directory, self.home):
+            shutil.rmtree(directory, ignore_errors=True)
         if self._disk:
             os.unlink(self._disk)
 

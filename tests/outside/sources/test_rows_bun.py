@@ -1,0 +1,21 @@
+"""The rows of rows.py for a hub that bun installed."""
+
+from __future__ import annotations
+
+import unittest
+
+from tests.outside.sources import rows
+from tests.outside.sources.machine import clean_environment
+from tests.outside.sources.places import BunPlace
+
+
+def setUpModule() -> None:
+    clean_environment()
+
+
+class BunRows(rows.Rows):
+    kind = BunPlace
+
+
+if __name__ == "__main__":
+    unittest.main()
