@@ -168,10 +168,10 @@ class GitSource:
 
         git removes only files that its index knows: it is told that all of `target` is there.
         """
-        changes = self._git.changes(commit, target)
         if self._git.run("read-tree", "--reset", target).status != 0:
-            _unlink(os.path.join(place.own, "index"))  # cut off by a power cut
+            _unlink(os.path.join(place.own, "index"))  # a power cut left a part of it
             self._git.do("read-tree", "--reset", target)
+        changes = self._git.changes(commit, target)
         for change in changes:
             path = os.path.join(place.root, change.path)
             if change.was and change.becomes and os.path.lexists(os.path.join(path, ".git")):
@@ -179,8 +179,11 @@ class GitSource:
         self._git.do("reset", "--hard", commit, sink=sink)
         self._submodules(place, sink, "--force")
         for change in changes:
+            path = os.path.join(place.root, change.path)
             if change.becomes and not change.was:
-                _drop_submodule(place, os.path.join(place.root, change.path))
+                _drop_submodule(place, path)
+            if change.status == "A":
+                _remove_empty(os.path.dirname(path))
 
     def _submodules(self, place: Place, sink: Sink, *options: str) -> None:
         if os.path.lexists(os.path.join(place.root, ".gitmodules")):
@@ -266,7 +269,16 @@ def _drop_submodule(place: Place, path: str) -> None:
         pass
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
+
+
+def _remove_empty(directory: str) -> None:
+    """Remove it and those above it, as far as nothing lies in them: git made them, and was killed
+    before it put anything there."""
+    while True:
         try:
-            os.removedirs(os.path.dirname(path))
+            os.rmdir(directory)
+        except FileNotFoundError:
+            pass
         except OSError:
-            pass  # something else lies there
+            return
+        directory = os.path.dirname(directory)
