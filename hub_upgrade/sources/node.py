@@ -11,7 +11,7 @@ from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import files
 from hub_upgrade.host.commands import Result
 from hub_upgrade.shapes import Any
-from hub_upgrade.sources.rewriter import RESOLVE_S, PackageSource, Resolved, find
+from hub_upgrade.sources.rewriter import PackageSource, Resolved, find
 from hub_upgrade.sources.trees import Layout
 
 NOISE = ("code ", "errno ", "syscall ", "path ", "network This is", "A complete log")
@@ -110,7 +110,7 @@ class BunSource(NodeSource):
 
     def ask(self, wanted: str) -> Result:
         """`pm view` keeps no answer, unlike `add`, which believes one for five minutes."""
-        return self.run(["pm", "view", f"{self.package}@{wanted}", "--json"], RESOLVE_S)
+        return self.question(["pm", "view", f"{self.package}@{wanted}", "--json"])
 
     def install_words(self, version: str) -> list[str]:
         return ["add", "-g", "--no-progress", "--no-cache", f"{self.package}@{version}"]
@@ -147,7 +147,7 @@ class NpmSource(NodeSource):
                     "--fetch-retry-maxtimeout=5000")  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="parachute-npm-") as cache:
             words = ["view", f"{self.package}@{wanted}", "version", "dist", "dist-tags"]
-            return self.run([*words, "--json", "--cache", cache, *patience], RESOLVE_S)
+            return self.question([*words, "--json", "--cache", cache, *patience])
 
     def install_words(self, version: str) -> list[str]:
         quiet = ("--no-audit", "--no-fund", "--no-progress", "--no-update-notifier")

@@ -18,7 +18,7 @@ from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import commands, files
 from hub_upgrade.host.commands import Result
 from hub_upgrade.shapes import Any
-from hub_upgrade.sources.rewriter import RESOLVE_S, PackageSource, Resolved, find
+from hub_upgrade.sources.rewriter import PackageSource, Resolved, find
 from hub_upgrade.sources.trees import Layout
 
 _PYTHONS = re.compile(r"v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(?:(a|b|rc)([0-9]+))?")
@@ -60,9 +60,9 @@ class PipSource(PackageSource):
             candidates = (one for one in offered if channel_of(one) == "rc")
             rc = max(candidates, key=sort_key, default=None)
             wanted, note = self.pinned(channel, version, stable, rc)
-            if wanted not in offered:
-                raise self.refusal(wanted, stable, rc)
             digest, yanked = self._report(wanted)
+            if not digest and wanted not in offered:  # pip lists nothing that was yanked
+                raise self.refusal(wanted, stable, rc)
             if version or not yanked:
                 return Resolved(wanted, digest, note)
             offered.remove(wanted)
@@ -73,7 +73,7 @@ class PipSource(PackageSource):
         pip passes over an index that does not answer, and says so only when asked for everything.
         """
         words = ["index", "versions", self.package, "--pre", "-vv", *QUIET]
-        result = self.run(words, RESOLVE_S)
+        result = self.question(words)
         lines = result.stdout.decode("utf-8", "replace").splitlines()
         unreached = [line.strip() for line in lines if line.strip().startswith(_UNREACHED)]
         listed = [line for line in lines if line.startswith(_AVAILABLE)]
@@ -91,7 +91,7 @@ class PipSource(PackageSource):
         """
         words = ["install", "--dry-run", "--report", "-", "--quiet", "--no-deps", *QUIET]
         words += ["--ignore-installed", "--only-binary", ":all:", f"{self.package}=={version}"]
-        result = self.run(words, RESOLVE_S)
+        result = self.question(words)
         try:
             entry = json.loads(result.stdout)["install"][0]
             hashes = entry["download_info"]["archive_info"]["hashes"]

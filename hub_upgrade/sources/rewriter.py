@@ -93,15 +93,20 @@ class PackageSource:
 
     def keep(self, name: str) -> Undo:
         """Copy what the tool rewrites aside."""
+        if not self.installed().version:
+            raise HostError(
+                f"{self.package} is not installed below {self.prefix}, or its version cannot be "
+                "read: nothing was changed"
+            )
         return Undo(TREE, trees.keep(self.layout(), name))
 
     def swap(self, resolved: Any, sink: Sink) -> None:
         """Install the one version. An exit of 0 is no proof of it: read `installed` back."""
         result = self.run(self.install_words(str(resolved.version)), SWAP_S, sink)
         if result.status != 0:
+            why = self.words_of(result) or f"it ended with {result.status}"
             raise HostError(
-                f"{self.name} could not install {self.package} {resolved.version}: "
-                f"{self.words_of(result)}"
+                f"{self.name} could not install {self.package} {resolved.version}: {why}"
             )
         os.sync()  # none of the tools does
 
@@ -129,6 +134,10 @@ class PackageSource:
                 pass  # the next keep removes it
 
     # --- for the classes derived ----------------------------------------------------------------
+
+    def question(self, words: list[str]) -> Result:
+        """Run the tool to ask a registry."""
+        return self.run(words, RESOLVE_S)
 
     def run(self, words: list[str], limit_s: float, sink: Sink | None = None) -> Result:
         """Run the tool; raises HostError where there is none, or its time is over."""

@@ -13,6 +13,7 @@ Each is a `contract.Scene` too, once `os.environ` is `place.environment`.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -143,6 +144,21 @@ class PackagePlace:
         kept = {path.name for path in self.prefix.rglob(f"{OURS}*")}
         return snapshot(str(self.prefix), ("__pycache__", *kept, *without))
 
+    def installed(self) -> str:
+        """The version that lies there, as its own file tells it."""
+        if self.manifest.name == "package.json":
+            return str(json.loads(self.manifest.read_bytes())["version"])
+        line = next(one for one in self.manifest.open() if one.startswith("Version:"))
+        return line.split()[1]
+
+    def break_down(self, fault: str) -> None:
+        """The registry does this from now on: one of registry.FAULTS."""
+        self.registry.break_down(fault)
+
+    def mend(self) -> None:
+        """The registry is well again."""
+        self.registry.mend()
+
     def cut_off(self) -> None:
         """The registry is gone."""
         self.registry.down()
@@ -248,7 +264,8 @@ class PipPlace(PackagePlace):
     @property
     def site_packages(self) -> Path:
         """Where the packages of the environment lie."""
-        return next(self.prefix.glob("lib/python*/site-packages"))
+        python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        return self.prefix / "lib" / python / "site-packages"
 
     @property
     def directory(self) -> Path:

@@ -146,6 +146,12 @@ class Registry:
             entry["sha256"] = hashlib.sha256(wheel).hexdigest()
         self._pip.setdefault(name, {})[file] = entry
 
+    def yank(self, name: str, version: str) -> None:
+        """Withdraw a version from pip, as PEP 592 has it."""
+        for file, entry in self._pip[name].items():
+            if f"-{version}-" in file:
+                entry["yanked"] = "it loses data"
+
     def unpublish(self, name: str, version: str) -> None:
         """As if that version had never been there."""
         if name in self._npm:
@@ -290,6 +296,7 @@ def _simple(
                 "filename": file,
                 "url": entry["url"],
                 "hashes": {key: entry[key] for key in ("sha256",) if key in entry},
+                "yanked": entry.get("yanked", False),
             }
             for file, entry in known[name].items()
         ]
