@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hub_upgrade import settings
+from hub_upgrade.domain.managed import Managed
 from hub_upgrade.errors import UsageError
 from hub_upgrade.host.files import Home
 from hub_upgrade.settings import Settings, home_of, load, parse_serve_flags
@@ -156,12 +157,44 @@ class ReleasesTest(SettingsTest):
 class ConfigTest(SettingsTest):
     def test_every_time_is_taken_fractions_too(self) -> None:
         config = {"ready_timeout_s": 0.5, "probation_s": 0.25, "probation_max_s": 1.5,
-                  "drain_s": 0.1, "stop_s": 2.1, "watchdog_s": 7}  # fmt: skip
+                  "drain_s": 0.1, "stop_s": 2.1, "watchdog_s": 7, "hook_timeout_s": 3600}  # fmt: skip
         self.assertEqual(set(config), set(settings.TIMES))
         found = self.with_config(config)
         self.assertIsNone(found.config_error)
         for name, value in config.items():
             self.assertEqual(getattr(found, name), value, name)
+        self.assert_problem({"hook_timeout_s": 3601}, "hub.json: hook_timeout_s ", "up to 3600")
+
+    def test_a_managed_hub_is_checked_field_by_field(self) -> None:
+        self.assertIsNone(self.with_config({}).hub)
+        self.assertEqual(self.with_config({"hub": {}}).hub, Managed())
+        whole = {
+            "source": "package", "manager": "bun", "package": "@openparachute/hub",
+            "install_dir": None, "running_from": None, "install_command": None,
+            "health_url": "http://127.0.0.1:1939/health", "version_field": "version",
+            "verify_signature": False,
+        }  # fmt: skip
+        found = self.with_config({"hub": whole, "before_upgrade": None, "on_finish": ["notify"]})
+        self.assertIsNone(found.config_error)
+        self.assertEqual(found.hub, Managed("package", "bun"))
+        self.assertEqual((found.before_upgrade, found.on_finish), (None, ("notify",)))
+
+    def test_what_is_wrong_of_a_managed_hub_is_named_and_defaulted(self) -> None:
+        for key, value in (
+            ("source", "svn"), ("manager", "yarn"), ("package", "a b"), ("package", "@x"),
+            ("package", "../x"), ("install_dir", "relative"), ("running_from", 7),
+            ("install_command", "bun install"), ("install_command", []), ("health_url", "x"),
+            ("health_url", "http://example.org/health"), ("health_url", "https://127.0.0.1/"),
+            ("health_url", "http://127.0.0.1:99999/"), ("version_field", ""),
+            ("verify_signature", "yes"),
+        ):  # fmt: skip
+            found = self.assert_problem({"hub": {key: value}}, f"hub.json: hub.{key} must be ")
+            self.assertEqual(found.hub, Managed(), (key, value))
+        self.assert_problem({"hub": {"colour": 1}}, "hub.json: hub: unknown key 'colour'")
+        self.assertIsNone(self.assert_problem({"hub": "git"}, "hub must be an object").hub)
+        for key in settings.HOOKS:
+            for value in ("sh -c x", [], [""], [1], {"a": 1}):
+                self.assert_problem({key: value}, f"hub.json: {key} must be a list of arguments")
 
     def test_a_time_that_is_none_is_named_and_defaulted(self) -> None:
         for name, default in settings.TIMES.items():

@@ -29,7 +29,7 @@ def rollback(given: Arguments) -> int:
     home = entry.home_in(given)
     with client.connected(home) as hub:
         if hub is not None:
-            body = {"self": given.self}
+            body = {"self": True} if given.self else {}
             return follow.through_hub(home, hub, "/api/hub/rollback", body, given)
     return alone.Alone(home, given).run(
         lambda desk: accept.accept_rollback(desk, client.local_user(), given.self)

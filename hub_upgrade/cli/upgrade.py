@@ -50,7 +50,9 @@ def upgrade(given: Arguments) -> int:
     with client.connected(home) as hub:
         if hub is not None:
             _same_source(given.releases, hub.serving.get("releases"))
-            body: dict[str, Any] = {"allow_downgrade": given.allow_downgrade, "self": given.self}
+            body: dict[str, Any] = {"allow_downgrade": given.allow_downgrade}
+            if given.self:
+                body["self"] = True
             if given.channel:
                 body["channel"] = given.channel
             if named:

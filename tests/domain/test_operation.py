@@ -22,7 +22,7 @@ class Wire(unittest.TestCase):
             started_at="2026-01-01T00:00:00.000Z",
             error="no",
             finished_at="2026-01-01T00:00:01.000Z",
-            request=op.Request("0.9.0", True),
+            request=op.Request("0.9.0", True, True),
             step=op.PREFLIGHT,
             progress=op.Progress(1, 2, "bytes"),
             reason="r",
@@ -36,6 +36,13 @@ class Wire(unittest.TestCase):
             target_release="0.9.0-11",
             target_digest="ab",
             boot_rebuilt="x",
+            integrity="sha512-x",
+            process="7:8:9",
+            command="ab",
+            failure="why",
+            install="package",
+            place=("package", "bun", "@x/hub", "/opt/x", "/opt", ""),
+            step_limit_s=330,
         )
 
     def test_a_record_reads_back_as_it_was_written(self) -> None:
