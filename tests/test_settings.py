@@ -157,7 +157,8 @@ class ReleasesTest(SettingsTest):
 class ConfigTest(SettingsTest):
     def test_every_time_is_taken_fractions_too(self) -> None:
         config = {"ready_timeout_s": 0.5, "probation_s": 0.25, "probation_max_s": 1.5,
-                  "drain_s": 0.1, "stop_s": 2.1, "watchdog_s": 7, "hook_timeout_s": 3600}  # fmt: skip
+                  "drain_s": 0.1, "stop_s": 2.1, "watchdog_s": 7,
+                  "hook_timeout_s": 3600}  # fmt: skip
         self.assertEqual(set(config), set(settings.TIMES))
         found = self.with_config(config)
         self.assertIsNone(found.config_error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hub_upgrade.cli import entry
 from hub_upgrade.cli.arguments import Arguments, Command
-from hub_upgrade.errors import UsageError
+from hub_upgrade.errors import HostError
 from hub_upgrade.settings import read_config
 from hub_upgrade.upgrade.hub_watch import HubWatch
 from hub_upgrade.upgrade.survey import survey
@@ -32,7 +32,7 @@ def told(given: Arguments) -> int:
     config = read_config(home)[0]
     managed = config["hub"]
     if managed is None:
-        raise UsageError(f"{home.hub_json} names no hub to look after: there is nothing to tell")
+        raise HostError(f"{home.hub_json} names no hub to look after: there is nothing to tell")
     seen = survey(home, managed, HubWatch(managed, None), config["home_persists"])
     entry.print_json(to_wire(seen))
     return 0

@@ -19,6 +19,8 @@ PATTERN = (
 )
 """All of a version, without an anchor; it means the same in JavaScript's words."""
 _VERSION = re.compile(PATTERN)
+_PYTHONS = re.compile(r"v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(?:(a|b|rc)([0-9]+))?")
+_STAGES = {"a": "alpha", "b": "beta", "rc": "rc"}
 _CANDIDATE = re.compile(r"-rc(?:\.[0-9]+)?")
 
 Identifier = tuple[int, int, str]
@@ -33,6 +35,23 @@ def is_version(text: str) -> bool:
 def normal(text: str) -> str:
     """The version without its leading `v`."""
     return text.removeprefix("v")
+
+
+def semantic(text: str) -> str | None:
+    """A version as Python's packages write them (PEP 440), as a semantic one: `1.2.0rc1` is
+    `1.2.0-rc.1`, `a1` and `b1` are `-alpha.1` and `-beta.1`, `1.2` is `1.2.0`. None for what
+    cannot be said in it."""
+    found = _PYTHONS.fullmatch(text)
+    if found is None:
+        return None
+    numbers = ".".join(str(int(part or 0)) for part in found.groups()[:3])
+    return numbers + (f"-{_STAGES[found[4]]}.{int(found[5])}" if found[4] else "")
+
+
+def told(value: object) -> str:
+    """The version that a program tells of itself, as everything here writes it; "" for none."""
+    text = value[:LONGEST_VERSION] if isinstance(value, str) else ""
+    return normal(text) if is_version(text) else semantic(text) or text
 
 
 def sort_key(text: str) -> SortKey:

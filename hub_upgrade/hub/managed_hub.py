@@ -6,6 +6,7 @@ import json
 import socket
 
 from hub_upgrade.domain.managed import Managed
+from hub_upgrade.domain.versions import told
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.host import interpreter, log
 from hub_upgrade.host.children import ChildResult, OneShot
@@ -77,8 +78,7 @@ class ManagedHub:
         Look(self._loop, family, (host, port), self._looked, self._managed.health_path)
 
     def _looked(self, seen: Seen) -> None:
-        version = seen.body.get(self._managed.version_field)
-        version = version.removeprefix("v") if isinstance(version, str) else ""
+        version = told(seen.body.get(self._managed.version_field))
         old = self._loop.now() - self._asked_at > SURVEY_EVERY_S
         if version != self.version or old:
             self.version = version

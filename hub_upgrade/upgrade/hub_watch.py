@@ -7,6 +7,7 @@ import time
 
 from hub_upgrade.domain.install import Place
 from hub_upgrade.domain.managed import Managed
+from hub_upgrade.domain.versions import told
 from hub_upgrade.host import container, hub_process
 from hub_upgrade.host.look import look_now
 from hub_upgrade.settings import Settings
@@ -52,15 +53,14 @@ class HubWatch:
         """What is to be seen now; may wait for the answer."""
         seen = look_now(self._managed.address, self._managed.health_path)
         process = hub_process.identity(self.pid())
-        version = seen.body.get(self._managed.version_field)
-        version = version if isinstance(version, str) else ""
+        version = told(seen.body.get(self._managed.version_field))
         why = seen.why
         if seen.status not in (0, 200):
             why = why or f"it answers {seen.status}"
         elif seen.status == 200 and not version:
             why = f'its answer has no "{self._managed.version_field}"'
         healthy = seen.status == 200 and bool(version)
-        return Seen(version.removeprefix("v"), healthy, process, seen.status > 0, why)
+        return Seen(version, healthy, process, seen.status > 0, why)
 
     def is_the_hub(self, process: str, place: Place | None) -> bool:
         """Whether that is no stranger: it answers, or is what started the one that does, or is

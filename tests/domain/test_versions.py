@@ -11,7 +11,9 @@ from hub_upgrade.domain.versions import (
     is_downgrade,
     is_version,
     normal,
+    semantic,
     sort_key,
+    told,
 )
 
 # Ascending; the middle of it is semver.org's own example (section 11).
@@ -117,6 +119,22 @@ class Choice(unittest.TestCase):
         self.assertIn("1.1.0-rc.3", note)
         self.assertIn("stays rc", note)
         self.assertEqual(choose("rc", "1.0.0", None)[0], "1.0.0")
+
+
+class Told(unittest.TestCase):
+    def test_python_s_own_way_of_writing_a_version_is_understood(self) -> None:
+        for text, version in (
+            ("1.2.0rc1", "1.2.0-rc.1"), ("1.2", "1.2.0"), ("2", "2.0.0"), ("1.0a2", "1.0.0-alpha.2"),
+            ("v1.2.3", "1.2.3"), ("1.2.3-rc.4", "1.2.3-rc.4"), ("01.2.3", "1.2.3"),
+        ):  # fmt: skip
+            self.assertEqual(told(text), version)
+
+    def test_what_is_neither_stays_what_it_is(self) -> None:
+        for text in ("0c7b179a098b", "1.2.3.post1", "1!2.0", "nightly"):
+            self.assertIsNone(semantic(text))
+            self.assertEqual(told(text), text)
+        for value in (None, 7, "", ["1.0.0"]):
+            self.assertEqual(told(value), "")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A managed hub's operation in a world of plain values, killed before and after each of its acts."""
+"""A managed hub's operation in a world of plain values, killed before and after each act of it."""
 
 from __future__ import annotations
 
@@ -227,7 +227,8 @@ class ManagedTest(unittest.TestCase):
     def test_a_downgrade_is_refused_with_the_command_that_forces_it(self) -> None:
         self.claim(request=Request("0.9.0"))
         self.assertEqual(self.go(), 1)
-        self.assertIn("hub.pyz upgrade --version 0.9.0 --allow-downgrade", self.record().error or "")
+        force = "hub.pyz upgrade --version 0.9.0 --allow-downgrade"
+        self.assertIn(force, self.record().error or "")
         self.assertEqual(self.hooks(), [])
         self.is_true("downgrade")
 

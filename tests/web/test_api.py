@@ -199,7 +199,8 @@ class UpgradeTest(ApiTest):
         self.assertEqual("laptop from 192.0.2.7", record.requested_by if record else None)
 
     def test_every_field_is_taken(self) -> None:
-        body = {"channel": "rc", "version": "v0.9.0", "allow_downgrade": True, "self": True, "unknown": [1]}
+        body = {"channel": "rc", "version": "v0.9.0", "allow_downgrade": True, "self": True,
+                "unknown": [1]}  # fmt: skip
         status, answer = self.ask("POST", "/api/hub/upgrade", body)
         self.assertEqual((202, "rc", "0.9.0"),
                          (status, answer["channel"], answer["target_version"]))
