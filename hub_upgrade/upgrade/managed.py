@@ -15,7 +15,6 @@ from hub_upgrade.domain.install import Decision
 from hub_upgrade.domain.installed import Installed
 from hub_upgrade.domain.managed import GIT, Managed
 from hub_upgrade.domain.operation import Operation, Undo
-from hub_upgrade.domain.versions import is_version
 from hub_upgrade.errors import HostError, HubError, RefusedError
 from hub_upgrade.host import hub_process, managed_store, processes
 from hub_upgrade.host.files import Home
@@ -91,7 +90,7 @@ class ManagedTransaction:
         except LostError:
             self._parts.log.line("the record is not this operation's any more: stopped")
             return 1
-        except HubError as error:
+        except (HubError, OSError) as error:
             self._parts.log.line(f"stopped: {error}")
             return 1
 
@@ -175,6 +174,12 @@ class ManagedTransaction:
             self._journal.line(f"{text}: it is only restarted")
             self._restart(undo=NONE, **target)
             return
+        if running and there.version != running:
+            raise RefusedError(
+                "restart_first",
+                f"{there.version or 'nothing'} lies on the disk, and {running} runs: the way back "
+                "would not be open; restart the hub first; nothing was changed",
+            )
         self._keep(**target)
         self._back_up()
         self._journal.step(op.REWRITING, undo=self._kept, **target)
@@ -303,21 +308,31 @@ class ManagedTransaction:
         limit_s = proof_limit_s(self._settings) + hooks.limit_s(self._settings)
         self._journal.step(op.REVERTING, failure=why, step_limit_s=limit_s + REVERT_S)
         undo = operation.undo or NONE
-        if undo.kind != op.NOTHING and self._source.has(undo):
-            self._source.revert(undo, self._journal.output)
-            os.sync()
         old = operation.current_version
-        there = self._source.installed()
-        if undo.kind != op.NOTHING and there.version != old and is_version(old):
-            self._journal.line(f"{there.version or 'nothing'} lies there, where {old} was")
+        lost = undo.kind != op.NOTHING and not self._is_back(undo, old)
         error, back = why, None
-        if restarted:
+        if lost:
+            there = self._source.installed().version or "nothing"
+            error = f"{why}; what was kept of {old} is gone, and {there} lies there: reinstall it"
+        elif restarted:
             self._reject()
             error, back = self._old_again(why, resumed)
-        elif not error.endswith("changed"):
+        elif not why.endswith("changed"):
             error = f"{why}; what was rewritten is put back, {old} runs on"
         self._source.discard(undo)
         self._journal.finish(op.FAILED, error, rolled_back_to=back)
+
+    def _is_back(self, undo: Undo, old: str) -> bool:
+        """Bring it back; False where what was kept is gone. Raises HostError or OSError where it
+        may work the next time."""
+        try:
+            self._source.revert(undo, self._journal.output)
+        except HostError:
+            if self._source.has(undo):
+                raise
+            return bool(self._source.installed().version == old)  # it is back already
+        os.sync()
+        return True
 
     def _old_again(self, why: str, resumed: bool) -> tuple[str, str | None]:
         """Restart what was put back, unless the old process never left; the sentence for it."""

@@ -91,10 +91,11 @@ class FakeRewriter:
 
     def revert(self, undo: Undo, _sink: Callable[[bytes], None]) -> None:
         self._world.act("revert")
-        if undo.value in self._world.kept:
-            self._world.disk = HALF
-            self._world.act("half back")
-            self._world.disk = self._world.kept.pop(undo.value)
+        if undo.value not in self._world.kept:
+            raise HostError("what was kept is gone")
+        self._world.disk = HALF
+        self._world.act("half back")
+        self._world.disk = self._world.kept.pop(undo.value)
         self._world.act("reverted")
 
     def has(self, undo: Undo) -> bool:
@@ -224,6 +225,13 @@ class ManagedTest(unittest.TestCase):
         self.assertEqual((self.world.restarts, self.hooks()), (1, []))
         self.assertEqual(self.record().undo, Undo(op.NOTHING, "-"))
 
+    def test_a_disk_that_changed_to_something_else_is_to_be_restarted_first(self) -> None:
+        self.world.disk = "1.0.5"
+        self.claim()
+        self.assertEqual(self.go(), 1)
+        self.assertIn("1.0.5 lies on the disk, and 1.0.0 runs", self.record().error or "")
+        self.assertEqual((self.world.disk, self.world.restarts), ("1.0.5", 0))
+
     def test_a_downgrade_is_refused_with_the_command_that_forces_it(self) -> None:
         self.claim(request=Request("0.9.0"))
         self.assertEqual(self.go(), 1)
@@ -310,6 +318,16 @@ class ManagedTest(unittest.TestCase):
         self.assertEqual(ManagedTransaction(record, parts).run(), 3)
         self.assertEqual((self.record().reason, self.record().source), ("deploy it", "container"))
         self.assertEqual(set(self.world.acts), {"record", "recorded"})
+
+    def test_what_was_kept_and_is_gone_is_told_and_nothing_waits_for_it(self) -> None:
+        def fails() -> None:
+            self.world.kept.clear()
+            raise HostError("bun failed")
+
+        self.world.fails = fails
+        self.claim()
+        self.assertEqual(self.go(), 1)
+        self.assertIn("what was kept of 1.0.0 is gone", self.record().error or "")
 
     # --- killed at each act ---
 
