@@ -38,8 +38,8 @@ NEVER_TYPED = frozenset(
 
 OF_OTHER_HUBS = frozenset(
     {"bad_signature", "detached_head", "dirty_tree", "git_in_progress", "linked_package",
-     "no_install_command", "no_upstream", "not_fast_forward", "not_running", "restart_first", "unknown_source",
-     "untracked_files"}
+     "no_install_command", "no_upstream", "not_fast_forward", "not_running", "restart_first",
+     "unknown_source", "untracked_files"}
 )  # fmt: skip
 """What is refused for a hub that git or a package manager installed: tests/outside/sources."""
 
