@@ -9,18 +9,20 @@ import sys
 HELP = """\
 usage: hub.pyz helper --op ID --channel latest|rc [--config-dir DIR] [--hub-pid N]
 
-Prepare one accepted operation and hand it over to the launcher. The hub starts it; run by hand it
-takes up an operation that nobody owns.
+Prepare one accepted operation and hand it over to the launcher; of another program's hub: rewrite,
+restart and prove it. The hub starts it; run by hand it takes up an operation that nobody owns.
 
   --op ID           the operation, as the status file names it
   --channel NAME    its channel: latest or rc
   --config-dir DIR  home (PARACHUTE_HOME; ~/.parachute)
-  --hub-pid N       the launcher's PID: no other process is signalled
+  --hub-pid N       the launcher's PID, or that of the other hub: no other process is asked to stop
+                    for the upgrade, and without it nobody is
 
 example: hub.pyz helper --op 2f1c9b1e-6d0a-4c39-8d8e-3c1f0a9b7e55 --channel latest
 exit codes: 0 handed over or succeeded, 1 failed, 2 wrong usage, 3 redeploy required,
             4 another process owns the operation, 5 rolled back
-files: hub-upgrade-status.json, history.jsonl, releases/, logs/upgrade-ID.log in home"""
+files: hub-upgrade-status.json, history.jsonl, managed.json, releases/ and
+       logs/upgrade-ID.log in home"""
 
 CHANNELS = ("latest", "rc")
 FLAGS = ("op", "channel", "config-dir", "hub-pid")

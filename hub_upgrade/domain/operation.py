@@ -98,10 +98,11 @@ class Operation(NamedTuple):
 
     Of a managed hub alone: `integrity` is the registry's value for what was installed, or the
     commit; `process` was the hub's process before the restart, and `command` tells its command line
-    from others; `failure` says why it is being taken back; `place` is where it is installed
-    (domain.install.Place, its fields in order): once something was rewritten, that cannot be found
-    out any more. `install` is what section 1 of the contract calls the install source.
-    `step_limit_s` is how long the present step may take, where the settings say so.
+    from others; `told` is the process that a helper may signal, None for nobody; `failure` says why
+    it is being taken back; `place` is where it is installed (domain.install.Place, its fields in
+    order): once something was rewritten, that cannot be found out any more. `install` is what
+    section 1 of the contract calls the install source. `step_limit_s` is how long the present step
+    may take, where the settings say so.
     """
 
     operation_id: str
@@ -134,6 +135,7 @@ class Operation(NamedTuple):
     boot_rebuilt: str | None = None
     integrity: str | None = None
     process: str | None = None
+    told: str | None = None
     command: str | None = None
     failure: str | None = None
     install: str | None = None
@@ -144,6 +146,12 @@ class Operation(NamedTuple):
     def is_managed(self) -> bool:
         """Whether something of a managed hub is rewritten, or may be: a helper goes on with it."""
         return self.undo is not None and self.undo.kind != RELEASE
+
+    @property
+    def hub_pid(self) -> int:
+        """Whom a helper that goes on with it may signal; 0 for nobody."""
+        pid = (self.told or "").partition(":")[0]
+        return int(pid[:10]) if pid.isascii() and pid.isdigit() else 0
 
     @property
     def is_of_pyz(self) -> bool:
@@ -166,7 +174,7 @@ class Operation(NamedTuple):
 _ABSENT_WHEN_NONE = frozenset(
     {"error", "finished_at", "progress", "undo", "rolled_back_to", "helper_pid",
      "helper_start_time", "current_release", "target_release", "target_digest", "boot_rebuilt",
-     "integrity", "process", "command", "failure", "install", "step_limit_s"}
+     "integrity", "process", "told", "command", "failure", "install", "step_limit_s"}
 )  # fmt: skip
 
 
@@ -228,6 +236,7 @@ def from_wire(raw: object) -> Operation | None:
         boot_rebuilt=_text(raw, "boot_rebuilt"),
         integrity=_text(raw, "integrity"),
         process=_text(raw, "process"),
+        told=_text(raw, "told"),
         command=_text(raw, "command"),
         failure=_text(raw, "failure"),
         install=_text(raw, "install"),

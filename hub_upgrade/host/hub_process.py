@@ -19,6 +19,7 @@ __all__ = [
 ]  # fmt: skip
 PROC = "/proc"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
+TELLING = ("PARACHUTE_HOME", "PORT")
 MOST_OF_ID = 100
 """Bytes; the kernel has no memory for a reader of /proc/sys that asks for megabytes."""
 LISTENS = "0A"
@@ -74,10 +75,12 @@ def lives(word: str) -> bool:
 
 
 def command_of(pid: int) -> str:
-    """What tells a process's command line from any other (its SHA-256: it may bear secrets), or
-    ""."""
-    words = text_of(f"{PROC}/{pid}/cmdline") if pid > 0 else ""
-    return files.sha256(words.encode("utf-8", "surrogateescape")) if words else ""
+    """What tells a process's command line from any other, with the variables that tell one hub
+    from another (its SHA-256: it may bear secrets), or ""."""
+    place = f"{PROC}/{pid}"
+    words = text_of(f"{place}/cmdline") if pid > 0 else ""
+    told = "\n".join([words, *(_variable(place, name) for name in TELLING)])
+    return files.sha256(told.encode("utf-8", "surrogateescape")) if words else ""
 
 
 def alike(command: str) -> int:

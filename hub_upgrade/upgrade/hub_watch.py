@@ -30,14 +30,14 @@ class Seen(NamedTuple):
 
 
 class HubWatch:
-    """Looks at the managed hub; `hub_pid` is what somebody said its process is."""
+    """Looks at the managed hub; `hub_pid` is what somebody said its process is, and `told` that
+    process's identity: "" for none, and one that nobody has where it is gone already."""
 
     def __init__(self, managed: Managed, hub_pid: int | None) -> None:
         self._managed = managed
-        self.hub_pid = hub_pid
         self.command = ""  # host.hub_process.command_of the hub, once that is known
         # Taken now: later the number may be another's.
-        self.told = hub_process.identity(hub_pid) if hub_pid else ""
+        self.told = (hub_process.identity(hub_pid) or f"{hub_pid}:") if hub_pid else ""
 
     def pid(self) -> int:
         """The process that answers, or that we were told of, or one of the same command that may
@@ -45,8 +45,8 @@ class HubWatch:
         found = hub_process.listener_of(*self._managed.address)
         if found:
             return found
-        if self.hub_pid is not None and hub_process.lives(self.told):
-            return self.hub_pid
+        if hub_process.lives(self.told):
+            return int(self.told.partition(":")[0])
         return hub_process.alike(self.command)
 
     def look(self) -> Seen:

@@ -23,7 +23,7 @@ from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.settings import Settings
 from hub_upgrade.shapes import Any, NamedTuple
 from hub_upgrade.upgrade import hooks
-from hub_upgrade.upgrade.hub_watch import HubWatch, is_new, prove
+from hub_upgrade.upgrade.hub_watch import HubWatch, Seen, is_new, prove
 from hub_upgrade.upgrade.journal import Journal, LostError
 from hub_upgrade.upgrade.ports import Restarter, Rewriter, Store
 from hub_upgrade.upgrade.transaction import refuse_target
@@ -134,6 +134,7 @@ class ManagedTransaction:
             source=decision.source, reason=decision.reason, evidence=decision.evidence,
             install=decision.place.source if decision.place else None,
             place=tuple(decision.place or ()), process=process, command=command or None,
+            told=self._parts.watch.told or None,
         )  # fmt: skip
         if self._operation.kind == op.ROLLBACK:
             self._to_previous()
@@ -225,24 +226,38 @@ class ManagedTransaction:
 
     def _restart(self, again: bool = False, **fields: object) -> None:
         self._journal.step(op.HANDING_OVER, op.RESTARTING, **fields)
-        before, watch = self._operation.process or "", self._parts.watch
-        waits = watch.hub_pid is None
-        if not is_new(before, watch.look()):
-            told = before if again and not waits else watch.told
-            if told and not watch.is_the_hub(told, self._parts.decision.place):
-                pid = told.partition(":")[0]
-                self._journal.line(f"process {pid} does not run the hub: it was not signalled")
-                told, waits = "", True
-            self._journal.line(self._parts.restarter.restart(told, again))
-        self._prove(waits)
+        operation, seen = self._operation, self._parts.watch.look()
+        done = again or seen.version == operation.target_version
+        if done and is_new(operation.process or "", seen):
+            self._prove()
+        else:
+            self._prove(**self._signal(seen, again))
 
-    def _prove(self, waits: bool) -> None:
-        """`waits`: somebody else is to restart it, and nobody knows when."""
-        operation, watch = self._operation, self._parts.watch
+    def _signal(self, seen: Seen, again: bool) -> dict[str, Any]:
+        """Have the process end that we were told of, if it is the hub's; what is to be recorded
+        where nobody was asked to, and so whatever runs the hub must restart it."""
+        watch = self._parts.watch
+        told, nobody = watch.told, not watch.told
+        if told and not hub_process.lives(told):
+            nobody = seen.answered and not again
+        elif told and not watch.is_the_hub(told, self._parts.decision.place):
+            pid = told.partition(":")[0]
+            self._journal.line(f"process {pid} does not run the hub: it was not signalled")
+            told, nobody = "", True
+        self._journal.line(self._parts.restarter.restart(told, again))
+        if not nobody:
+            return {}
+        watch.told = ""
+        return {"told": None, "process": seen.process or self._operation.process}
+
+    def _prove(self, **fields: Any) -> None:
+        watch = self._parts.watch
+        limit_s = proof_limit_s(self._settings)
+        self._journal.step(op.PROVING, step_limit_s=limit_s, **fields)
+        operation = self._operation
         before, target = operation.process or "", operation.target_version or ""
-        self._journal.step(op.PROVING, step_limit_s=proof_limit_s(self._settings))
-        if waits and not is_new(before, watch.look()):
-            return  # whoever looks then, goes on
+        if not operation.told and not is_new(before, watch.look()):
+            return  # nobody knows when it is restarted: whoever looks then, goes on
         why = prove(watch, self._settings, target, before, self._late)
         if not why:
             there = self._source.installed()
@@ -279,7 +294,8 @@ class ManagedTransaction:
 
     def _go_on(self) -> None:
         operation = self._operation
-        self._parts.watch.command = operation.command or ""
+        watch = self._parts.watch
+        watch.command, watch.told = operation.command or "", operation.told or ""
         if operation.step == op.REVERTING:
             self._take_back(operation.failure or "its helper ended while it was taken back")
         elif operation.phase != op.RESTARTING:
@@ -287,7 +303,7 @@ class ManagedTransaction:
         elif operation.step == op.HANDING_OVER:
             self._restart(again=True)
         else:
-            self._prove(waits=self._parts.watch.hub_pid is None)
+            self._prove()
 
     # --- taken back -----------------------------------------------------------------------------
 
@@ -348,6 +364,8 @@ class ManagedTransaction:
         before = seen.process
         if not (resumed and seen.healthy and seen.version == old != operation.target_version):
             self._run_after_rollback()
+            if not operation.told:
+                return f"{taken}; {old} is put back, and runs once the hub is restarted", old
             try:
                 self._journal.line(self._parts.restarter.restart(before, again=False))
             except HostError as error:

@@ -122,8 +122,8 @@ def managed_of(home: Home) -> Managed:
 
 def hub_pid(home: Home, operation: Operation) -> int:
     """Whom a helper of this operation may signal: the managed hub's process; 0 for nobody."""
-    if operation.process:
-        return int(operation.process.partition(":")[0])
+    if operation.is_managed:
+        return operation.hub_pid
     managed = read_config(home)[0]["hub"]
     if managed is None or operation.request.itself:
         return 0

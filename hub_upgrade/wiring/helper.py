@@ -91,7 +91,7 @@ def _owned(
     if record.finished:
         return _tell(record)
     log = OperationLog(operation_log.open_log(home, operation_id))
-    if record.is_managed or (settings.hub is not None and not record.request.itself):
+    if _is_of_another(record, home, settings, hub_pid):
         launcher = OwnLauncher(home)
         code = _managed(record, home, store, settings, hub_pid, log)
     else:
@@ -107,6 +107,17 @@ def _owned(
     if not launcher.alive():  # else its hub tells
         hooks.on_finish(settings, record, log.write)
     return _tell(record)
+
+
+def _is_of_another(
+    record: Operation, home: Home, settings: Settings, hub_pid: int | None
+) -> bool:
+    """Whether it is about a managed hub: begun so, named by `hub.json`, or by the process that
+    started us on a home where no launcher ever was."""
+    if record.is_managed or record.request.itself or settings.hub is not None:
+        return record.is_managed or not record.request.itself
+    ours = (home.serve_json, home.boot_json)
+    return hub_pid is not None and not any(os.path.lexists(path) for path in ours)
 
 
 def _managed(

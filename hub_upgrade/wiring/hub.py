@@ -70,8 +70,8 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     looked_after = ManagedHub(loop, home, settings.hub, program) if settings.hub else None
 
     def hub_pid(operation: Operation) -> int:
-        if operation.process:
-            return int(operation.process.partition(":")[0])
+        if operation.is_managed:
+            return operation.hub_pid
         if looked_after is None or operation.request.itself:
             return LAUNCHER_PID
         return looked_after.survey().pid

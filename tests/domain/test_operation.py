@@ -38,6 +38,7 @@ class Wire(unittest.TestCase):
             boot_rebuilt="x",
             integrity="sha512-x",
             process="7:8:9",
+            told="6:8:9",
             command="ab",
             failure="why",
             install="package",
