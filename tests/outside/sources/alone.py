@@ -13,6 +13,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from hub_upgrade.host import processes
 from tests.e2e.harness import FINISHED, wait_for
 from tests.outside.sources import programs
 from tests.outside.sources.machine import Machine, MachineCase, Runtime
@@ -130,6 +131,16 @@ class AloneMachine(Machine):
 
         wait_for(look, f"the end of {op}: {self.record()}\n{self.helper_log(op)}")
         return self.record()
+
+    def wait_for_its_turn(self) -> None:
+        """Until the helper has left the rest to whoever restarts the hub."""
+
+        def left() -> bool:
+            record = self.record()
+            pid, started = record.get("helper_pid", 0), record.get("helper_start_time")
+            return record.get("step") == "proving" and not processes.alive(pid, started)
+
+        wait_for(left, f"somebody else's turn: {self.record()}")
 
     def restart_by_hand(self) -> None:
         """What an operator does, where nobody else may."""
