@@ -31,21 +31,27 @@ def setUpModule() -> None:
 class Pids(AloneCase):
     def innocent(self, pid: int = 0) -> subprocess.Popen[bytes]:
         """A process that is no hub, with that number if need be; it must outlive the test."""
-        while True:
-            if pid:
-                LAST_PID.write_text(str(pid - 1))
-            process = subprocess.Popen([sys.executable, "-c", INNOCENT], stdout=subprocess.PIPE)
-            assert process.stdout is not None
-            process.stdout.readline()
-            if process.pid == pid or not pid:
-                self.addCleanup(process.wait)
-                self.addCleanup(process.stdout.close)
-                self.addCleanup(process.kill)
-                self.addCleanup(lambda: self.assertIsNone(process.poll()))
-                return process
-            process.kill()
-            process.wait()
-            process.stdout.close()
+        process = self.start_one(pid)
+        while pid not in (0, process.pid):
+            self.end(process)
+            process = self.start_one(pid)
+        self.addCleanup(self.end, process)
+        self.addCleanup(lambda: self.assertIsNone(process.poll()))
+        return process
+
+    def start_one(self, pid: int) -> subprocess.Popen[bytes]:
+        if pid:
+            LAST_PID.write_text(str(pid - 1))
+        process = subprocess.Popen([sys.executable, "-c", INNOCENT], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
     def waits(self, machine: AloneMachine, *words: str) -> dict[str, Any]:
         """It is rewritten, nobody was signalled, and the record says whose turn it is."""
