@@ -319,10 +319,8 @@ class ManagedTransaction:
     def _take_back(self, why: str) -> None:
         """Put back what was kept, restart if need be, and say so. Again is safe."""
         operation = self._operation
-        resumed = operation.step == op.REVERTING
         restarted = operation.phase == op.RESTARTING
-        limit_s = proof_limit_s(self._settings) + hooks.limit_s(self._settings)
-        self._journal.step(op.REVERTING, failure=why, step_limit_s=limit_s + REVERT_S)
+        self._reverting(failure=why)
         undo = operation.undo or NONE
         old = operation.current_version
         lost = undo.kind != op.NOTHING and not self._is_back(undo, old)
@@ -332,11 +330,15 @@ class ManagedTransaction:
             error = f"{why}; what was kept of {old} is gone, and {there} lies there: reinstall it"
         elif restarted:
             self._reject()
-            error, back = self._old_again(why, resumed)
+            error, back = self._old_again(why)
         elif not why.endswith("changed"):
             error = f"{why}; what was rewritten is put back, {old} runs on"
         self._source.discard(undo)
         self._journal.finish(op.FAILED, error, rolled_back_to=back)
+
+    def _reverting(self, **fields: Any) -> None:
+        limit_s = proof_limit_s(self._settings) + hooks.limit_s(self._settings)
+        self._journal.step(op.REVERTING, step_limit_s=limit_s + REVERT_S, **fields)
 
     def _is_back(self, undo: Undo, old: str) -> bool:
         """Bring it back; False where what was kept is gone. Raises HostError or OSError where it
@@ -350,27 +352,34 @@ class ManagedTransaction:
         os.sync()
         return True
 
-    def _old_again(self, why: str, resumed: bool) -> tuple[str, str | None]:
-        """Restart what was put back, unless the old process never left; the sentence for it."""
+    def _old_again(self, why: str) -> tuple[str, str | None]:
+        """Restart what was put back, unless the old process never left; the sentence for it.
+
+        The restart is recorded first, with whom it is to end: it may be our end too.
+        """
         operation = self._operation
         what = "rollback to" if operation.kind == op.ROLLBACK else "upgrade to"
         taken = f"the {what} {operation.target_version} was taken back: {why}"
         old, watch = operation.current_version, self._parts.watch
         seen = watch.look()
-        if operation.process and seen.process == operation.process:
-            return f"{taken}; {old} runs on", None
-        if operation.undo == NONE:
-            return f"{taken}; what lay there before is not known, and nothing was put back", None
-        before = seen.process
-        if not (resumed and seen.healthy and seen.version == old != operation.target_version):
+        again = operation.rolled_back_to is not None
+        if not again:
+            if operation.process and seen.process == operation.process:
+                return f"{taken}; {old} runs on", None
+            if operation.undo == NONE:
+                unknown = "what lay there before is not known, and nothing was put back"
+                return f"{taken}; {unknown}", None
             self._run_after_rollback()
             if not operation.told:
                 return f"{taken}; {old} is put back, and runs once the hub is restarted", old
+            self._reverting(process=seen.process or operation.process, rolled_back_to=old)
+        before = self._operation.process or ""
+        if not (again and is_new(before, seen)):
             try:
-                self._journal.line(self._parts.restarter.restart(before, again=False))
+                self._journal.line(self._parts.restarter.restart(before, again))
             except HostError as error:
                 return f"{taken}; {old} is put back, but {error.sentence}", old
-        trouble = prove(watch, self._settings, old, before or operation.process or "")
+        trouble = prove(watch, self._settings, old, before)
         if trouble:
             return f"{taken}; {old} is put back, but does not serve yet: {trouble}", old
         return f"{taken}; {old} runs", old

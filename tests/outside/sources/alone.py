@@ -56,6 +56,21 @@ OTHER = {
 """The files in which the other program differs from the small hub of `programs`."""
 
 
+def ask_at(port: int, **asked: Any) -> str:
+    """Have the hub there upgrade itself; the operation. `asked`: op, channel, record, hubPid."""
+    body = {"op": str(uuid.uuid4()), "channel": "latest", **asked}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("POST", "/", json.dumps(body))
+        answer = connection.getresponse()
+        if answer.status != 202:
+            raise AssertionError(answer.status)
+        answer.read()
+    finally:
+        connection.close()
+    return str(body["op"])
+
+
 class AloneMachine(Machine):
     """A machine whose hub does not know of `hub.pyz` but as the helper that it starts."""
 
@@ -86,18 +101,8 @@ class AloneMachine(Machine):
         return self.runtime.starts
 
     def ask(self, **asked: Any) -> str:
-        """Have the hub upgrade itself; the operation. As `op`, `channel`, `record`, `hubPid`."""
-        body = {"op": str(uuid.uuid4()), "channel": "latest", **asked}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("POST", "/", json.dumps(body))
-            answer = connection.getresponse()
-            if answer.status != 202:
-                raise AssertionError(answer.status)
-            answer.read()
-        finally:
-            connection.close()
-        return str(body["op"])
+        """Have the hub upgrade itself; the operation."""
+        return ask_at(self.port, **asked)
 
     def write(self, **fields: Any) -> str:
         """A status file as the other program writes one; the operation."""

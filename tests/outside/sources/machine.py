@@ -36,6 +36,18 @@ def free_port() -> int:
         return int(held.getsockname()[1])
 
 
+def version_at(port: int) -> str:
+    """The version that a hub tells there, "" for none."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        return str(json.loads(connection.getresponse().read()).get("version", ""))
+    except (OSError, http.client.HTTPException, ValueError):
+        return ""
+    finally:
+        connection.close()
+
+
 class Runtime:
     """Runs a hub's command, and again whenever it has ended: as a container's runtime does."""
 
@@ -180,14 +192,7 @@ class Machine:
 
     def runs(self) -> str:
         """The version that answers now, "" for none."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-        try:
-            connection.request("GET", "/health")
-            return str(json.loads(connection.getresponse().read()).get("version", ""))
-        except (OSError, http.client.HTTPException, ValueError):
-            return ""
-        finally:
-            connection.close()
+        return version_at(self.port)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -3,7 +3,9 @@ stranger, and with a number that has become a stranger's."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import unittest
@@ -146,10 +148,10 @@ class Pids(AloneCase):
         machine.restart_by_hand()
         self.assertEqual(self.settles(machine, "helper")["phase"], "succeeded")
 
-    def paused(self) -> tuple[AloneMachine, str]:
+    def paused(self, behaviour: str = programs.GOOD) -> tuple[AloneMachine, str]:
         """A helper that knows its hub, and has not begun to rewrite it."""
-        machine = self.alone(before_upgrade=PAUSE)
-        machine.publish("1.1.0")
+        machine = self.alone(before_upgrade=PAUSE, ready_timeout_s=3)
+        machine.publish("1.1.0", behaviour)
         op = machine.ask()
         wait_for((machine.home / "paused").exists, machine.helper_log(op))
         return machine, op
@@ -205,19 +207,30 @@ class Pids(AloneCase):
         machine.restart_by_hand()
         self.assertEqual(self.settles(machine, "helper")["phase"], "succeeded")
 
-    def test_a_number_in_the_record_that_is_a_strangers_by_now_is_not_signalled(self) -> None:
-        machine, op = self.paused()
+    def used_again(self, behaviour: str) -> dict[str, Any]:
+        """The end of an upgrade whose helper was killed as it was to signal the hub, the hub's
+        number now a stranger's."""
+        machine, op = self.paused(behaviour)
         number = machine.pid()
         (machine.home / "go").touch()
         wait_for(lambda: machine.record().get("phase") == "restarting", machine.helper_log(op))
-        os.kill(machine.record()["helper_pid"], 9)
-        wait_for(lambda: machine.pid() not in (0, number) or machine.starts() == 1, "one of both")
-        if machine.starts() == 1:
-            machine.restart_by_hand()
+        os.kill(machine.record()["helper_pid"], signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # the helper was quicker
+            os.kill(number, signal.SIGTERM)
+        wait_for(lambda: machine.starts() > 1, "another process")
         stranger = self.innocent(number)
         record = machine.settled()
-        self.assertEqual((record["phase"], machine.runs()), ("succeeded", "1.1.0"), record)
         self.assertIsNone(stranger.poll())
+        wait_for(lambda: machine.runs() == machine.place.installed(), f"a hub: {record}")
+        return record
+
+    def test_a_number_in_the_record_that_is_a_strangers_by_now_is_not_signalled(self) -> None:
+        record = self.used_again(programs.GOOD)
+        self.assertEqual((record["phase"], record["target_version"]), ("succeeded", "1.1.0"))
+
+    def test_nor_is_it_when_the_new_version_is_dying(self) -> None:
+        record = self.used_again(programs.DYING)
+        self.assertEqual((record["phase"], record["rolled_back_to"]), ("failed", "1.0.0"), record)
 
 
 if __name__ == "__main__":
