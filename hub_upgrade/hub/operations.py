@@ -54,7 +54,10 @@ class OpenOperation:
         """Remember the helper that we started: it records itself only with its first step."""
         self._started = (operation.operation_id, pid, processes.start_time(pid) or "")
         what = f"{operation.kind} {operation.operation_id}"
-        log.say("hub", f"{what} was asked for by {operation.requested_by}")
+        if operation.is_managed:
+            log.say("hub", f"another helper goes on with {what}")
+        else:
+            log.say("hub", f"{what} was asked for by {operation.requested_by}")
 
     def _tell(self, record: Operation | None) -> None:
         """A line in the log for each operation that has ended."""

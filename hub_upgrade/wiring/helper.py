@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from hub_upgrade.domain.install import Place
 from hub_upgrade.domain.managed import Managed
-from hub_upgrade.domain.operation import REDEPLOY_REQUIRED, RESTARTING, Operation
+from hub_upgrade.domain.operation import PENDING, REDEPLOY_REQUIRED, RESTARTING, Operation
 from hub_upgrade.domain.transitions import WHOLE_LIMIT_S
 from hub_upgrade.errors import HostError, UsageError
 from hub_upgrade.host import boot_store, operation_log
@@ -129,6 +129,9 @@ def _managed(
     log: OperationLog,
 ) -> int:
     managed = settings.hub or Managed()
+    if record.phase == PENDING and record.install is not None:
+        # Accepted beside it, by who looked a moment ago: the hub may be another process by now.
+        hub_pid = HubWatch(managed, hub_pid).pid() or hub_pid
     watch = HubWatch(managed, hub_pid)
     decision = survey(home, managed, watch, settings.home_persists).decision
     if record.is_managed and len(record.place) == len(Place()):
