@@ -65,7 +65,11 @@ class ManagedHub:
     def _surveyed(self, result: ChildResult) -> None:
         self._asking = False
         try:
-            self._known = from_wire(json.loads(result.stdout.decode("utf-8")))
+            seen = from_wire(json.loads(result.stdout.decode("utf-8")))
+            if self._known is not None and not seen.pid and not seen.version:
+                # It is being restarted, say: where it lies has not changed by that.
+                seen = seen._replace(decision=self._known.decision)
+            self._known = seen
         except (ValueError, KeyError, TypeError):
             last = result.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
             log.say("hub", f"the hub could not be looked at: {last}", log.WARNING)
