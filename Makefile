@@ -45,10 +45,12 @@ e2e:
 	done
 	OUTSIDE=$(CURDIR)/.outside $(PYTHON) -m tests.run --outside --skip outside.sources --limit 900
 
-# Other programs' hubs, installed by the real bun, npm, pip and git (root, Debian).
+# Other programs' hubs, installed by the real bun, npm, pip and git, some of them in containers
+# (root, Debian).
 e2e-sources:
-	@script=tests/outside/sources/install.sh; \
-	    sh $$script $(CURDIR)/.outside || sh $$script $(CURDIR)/.outside
+	@for script in tests/outside/containers/install.sh tests/outside/sources/install.sh; do \
+	    sh $$script $(CURDIR)/.outside || sh $$script $(CURDIR)/.outside || exit 1; \
+	done
 	OUTSIDE=$(CURDIR)/.outside $(PYTHON) -m tests.run --outside --only outside.sources --limit 900
 
 lint: $(TOOLS)

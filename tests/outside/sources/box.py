@@ -174,10 +174,12 @@ class Box:
         package = self.volume / "bun/install/global/node_modules" / self.place.package
         return str(json.loads((package / "package.json").read_bytes())["version"])
 
-    def touched(self) -> tuple[str, dict[str, str]]:
-        """What may not change where nothing may be rewritten: the container's own files, and what
-        is installed on the volume."""
-        return podman("diff", self.name), fingerprint(str(self.volume / "bun"))
+    def touched(self) -> tuple[list[str], dict[str, str]]:
+        """What may not change where nothing may be rewritten: the container's own files (but for
+        what Python compiles for itself), and what is installed on the volume."""
+        changed = podman("diff", self.name).splitlines()
+        ours = [line for line in changed if not line.startswith(("C /usr", "A /usr/lib/python3"))]
+        return sorted(ours), fingerprint(str(self.volume / "bun"))
 
     def ended(self, op: str) -> dict[str, Any]:
         """The terminal record of that operation."""
