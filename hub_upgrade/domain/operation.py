@@ -145,7 +145,15 @@ class Operation(NamedTuple):
     @property
     def is_managed(self) -> bool:
         """Whether something of a managed hub is rewritten, or may be: a helper goes on with it."""
-        return self.undo is not None and self.undo.kind != RELEASE
+        if self.undo is None:
+            return self.is_of_another
+        return self.undo.kind != RELEASE
+
+    @property
+    def is_of_another(self) -> bool:
+        """Whether another program's helper has asked for the restart: it knows of no steps."""
+        ours = self.step != ACCEPTED or self.target_release is not None
+        return self.phase == RESTARTING and not ours
 
     @property
     def hub_pid(self) -> int:
@@ -156,7 +164,7 @@ class Operation(NamedTuple):
     @property
     def is_of_pyz(self) -> bool:
         """Whether it is about `hub.pyz` itself, as far as the record says."""
-        return self.install in (None, "pyz")
+        return self.install == "pyz" or (self.install is None and self.current_release is not None)
 
     @property
     def finished(self) -> bool:

@@ -77,7 +77,7 @@ def settle(
         return Settled(_current_already(record, now), "its target is the current release")
     if record.phase == RESTARTING and boot is None:
         return Settled(record, f"boot.json is missing: {NEXT_START}")
-    where = _where(boot, running) if record.is_of_pyz else record.current_version
+    where = _where(boot, running) if record.is_of_pyz else _known(record.current_version)
     if record.phase == RESTARTING and boot is not None and boot.rebuilt != record.boot_rebuilt:
         error = f"outcome unknown: {where} runs (the launcher's record was lost, and made anew)"
         return Settled(finish(record, FAILED, now, error), "the verdict was lost")
@@ -145,6 +145,10 @@ def _where(boot: BootRecord | None, running: Running | None) -> str:
     if running is not None:
         return running.version
     return _version(boot.current) if boot is not None and boot.current else ""
+
+
+def _known(version: str) -> str:
+    return "" if version == Operation._field_defaults["current_version"] else version
 
 
 def _version(release: str) -> str:

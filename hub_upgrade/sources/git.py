@@ -64,7 +64,7 @@ class GitSource:
         """
         return Targets(self._git).resolve(channel, version, self._managed.verify_signature)
 
-    def keep(self, name: str) -> Undo:  # noqa: ARG002 - a checkout has but one state to keep
+    def keep(self, name: str, wanted: Undo | None = None) -> Undo:  # noqa: ARG002 - it has but one
         """Hold on to the commit of now, with room to come back to it."""
         place = self._git.place()
         self._git.refuse_dirty(place)

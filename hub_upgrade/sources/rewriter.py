@@ -91,14 +91,14 @@ class PackageSource:
         except (OSError, Unreadable, ValueError):
             return Installed("")
 
-    def keep(self, name: str) -> Undo:
+    def keep(self, name: str, wanted: Undo | None = None) -> Undo:
         """Copy what the tool rewrites aside."""
         if not self.installed().version:
             raise HostError(
                 f"{self.package} is not installed below {self.prefix}, or its version cannot be "
                 "read: nothing was changed"
             )
-        return Undo(TREE, trees.keep(self.layout(), name))
+        return Undo(TREE, trees.keep(self.layout(), name, wanted.value if wanted else ""))
 
     def swap(self, resolved: Any, sink: Sink) -> None:
         """Install the one version. An exit of 0 is no proof of it: read `installed` back."""

@@ -32,15 +32,16 @@ class Layout(NamedTuple):
     outside: tuple[str, ...] = ()
 
 
-def keep(layout: Layout, name: str) -> str:
+def keep(layout: Layout, name: str, wanted: str = "") -> str:
     """Copy the directory and its commands aside, durably; the copy's path.
 
-    The same name again begins anew. Raises HostError, with nothing left behind.
+    The same name again begins anew. Other copies of it go, but for the `wanted` one. Raises
+    HostError, with nothing left behind.
     """
     kept = os.path.join(layout.beside, KEPT + name)
     making = kept + MAKING
     try:
-        _sweep(layout.beside)
+        _sweep(layout, wanted)
         os.mkdir(making, 0o700)
         _copy(layout.tree, os.path.join(making, "tree"))
         outside = sorted({*layout.outside, *_commands(layout)})
@@ -107,11 +108,24 @@ def _layout_of(kept: str) -> Layout:
     return Layout(told["tree"], told["prefix"], os.path.dirname(kept), tuple(told["outside"]))
 
 
-def _sweep(beside: str) -> None:
+def _sweep(layout: Layout, wanted: str) -> None:
     """Remove what the killed left. Nobody else is at work: whoever calls holds the lock."""
-    for name in os.listdir(beside):
-        if name.startswith(KEPT) and name.endswith((MAKING, REPLACED, DOOMED)):
-            shutil.rmtree(os.path.join(beside, name), ignore_errors=True)
+    for name in os.listdir(layout.beside):
+        path = os.path.join(layout.beside, name)
+        if not name.startswith(KEPT) or path == wanted:
+            continue
+        if name.endswith((MAKING, REPLACED, DOOMED)):
+            shutil.rmtree(path, ignore_errors=True)
+        elif _is_of(path, layout.tree):
+            forget(path)
+
+
+def _is_of(kept: str, tree: str) -> bool:
+    """Whether that copy is one of this directory: another package's is not ours to remove."""
+    try:
+        return _layout_of(kept).tree == tree
+    except (HostError, KeyError, TypeError):
+        return False
 
 
 def _commands(layout: Layout) -> list[str]:

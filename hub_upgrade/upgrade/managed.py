@@ -82,7 +82,7 @@ class ManagedTransaction:
 
         What cannot be recorded ends it where it is: whoever starts next goes on.
         """
-        if self._source is None and self._operation.is_managed:
+        if self._source is None and self._operation.undo is not None:
             self._parts.log.line("where the hub was installed is not in the record: stopped")
             return 1
         try:
@@ -213,7 +213,9 @@ class ManagedTransaction:
 
     def _keep(self, **fields: Any) -> None:
         self._journal.step(op.STAGING, **fields)
-        self._kept = self._source.keep(self._operation.operation_id)
+        previous = managed_store.read(self._parts.home).previous
+        wanted = previous.undo if previous is not None else None
+        self._kept = self._source.keep(self._operation.operation_id, wanted)
 
     def _back_up(self) -> None:
         if self._settings.before_upgrade is None:
@@ -296,7 +298,9 @@ class ManagedTransaction:
         operation = self._operation
         watch = self._parts.watch
         watch.command, watch.told = operation.command or "", operation.told or ""
-        if operation.step == op.REVERTING:
+        if operation.is_of_another:
+            self._tell_what_runs()
+        elif operation.step == op.REVERTING:
             self._take_back(operation.failure or "its helper ended while it was taken back")
         elif operation.phase != op.RESTARTING:
             raise TakenBackError("its helper ended before it was done")
@@ -304,6 +308,19 @@ class ManagedTransaction:
             self._restart(again=True)
         else:
             self._prove()
+
+    def _tell_what_runs(self) -> None:
+        """Another program's helper had it restarted: which process is new cannot be known, but
+        which version is."""
+        target, old = self._operation.target_version or "", self._operation.current_version
+        nobody = "0:"
+        why = prove(self._parts.watch, self._settings, target, nobody, self._late)
+        if why or target == old:
+            why = f"its helper ended before it was done: {why or f'{old} runs as before'}"
+            self._journal.finish(op.FAILED, why, step=op.PROVING)
+            return
+        self._journal.line(f"{target} runs, and is healthy")
+        self._journal.finish(op.SUCCEEDED, step=op.PROVING)
 
     # --- taken back -----------------------------------------------------------------------------
 

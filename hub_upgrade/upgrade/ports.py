@@ -65,11 +65,12 @@ class Rewriter(Protocol):
         where the operator must act first, HostError for a registry or remote that does not answer.
         """
 
-    def keep(self, name: str) -> Undo:
+    def keep(self, name: str, wanted: Undo | None = None) -> Undo:
         """Set aside what brings back the state of now, and how that is called.
 
         Durable on return, and good without any network. `name` is made of letters, digits and
-        `-`; the same name again begins anew. Raises RefusedError where what is installed must not
+        `-`; the same name again begins anew. What was kept before goes, but for the one that is
+        `wanted`: a killed helper leaves more. Raises RefusedError where what is installed must not
         be rewritten (a dirty tree), HostError or OSError; nothing half done is left then.
         """
 

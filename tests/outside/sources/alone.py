@@ -75,8 +75,8 @@ class AloneMachine(Machine):
     """A machine whose hub does not know of `hub.pyz` but as the helper that it starts."""
 
     def run(self) -> None:
-        env = {**self.environment, "PORT": str(self.port)}
-        env.update(PYTHON=sys.executable, HUB_PYZ=self.program)
+        told = {"PORT": str(self.port), "PYTHON": sys.executable, "HUB_PYZ": self.program}
+        env = {**self.environment, **told}
         self.runtime = Runtime(self.place.program, env, self.directory / "hub.log")
 
     def publish(self, version: str, behaviour: str = programs.GOOD) -> None:
