@@ -16,12 +16,14 @@ from hub_upgrade.host.loop import Loop
 from hub_upgrade.upgrade.survey_record import Survey, from_wire
 
 LOOK_EVERY_S = 2.0
+DOWN_EVERY_S = 0.5
 SURVEY_EVERY_S = 30.0
 SURVEY_LIMIT_S = 30.0
 
 
 class ManagedHub:
-    """Looks every LOOK_EVERY_S; a survey is made anew when something has changed, or is old."""
+    """Looks every LOOK_EVERY_S, or DOWN_EVERY_S while nobody answers; a survey is made anew when
+    something has changed, or is old."""
 
     def __init__(self, loop: Loop, home: Home, managed: Managed, program: str) -> None:
         self._loop = loop
@@ -40,11 +42,12 @@ class ManagedHub:
 
     def survey(self) -> Survey:
         """What is known, with the version that ran a moment ago; raises RefusedError for nothing
-        yet."""
-        if self._known is None:
+        yet, or only that it did not run when it does."""
+        known = self._known
+        if known is None or (is_down(known) and (self._asking or self.version)):
             sentence = "the hub is being looked at; try again in a moment"
             raise RefusedError("overloaded", sentence, 503)
-        return self._known._replace(version=self.version)
+        return known._replace(version=self.version)
 
     def known(self) -> Survey | None:
         """The same, None for nothing yet."""
@@ -66,7 +69,7 @@ class ManagedHub:
         self._asking = False
         try:
             seen = from_wire(json.loads(result.stdout.decode("utf-8")))
-            if self._known is not None and not seen.pid and not seen.version:
+            if self._known is not None and is_down(seen):
                 # It is being restarted, say: where it lies has not changed by that.
                 seen = seen._replace(decision=self._known.decision)
             self._known = seen
@@ -87,4 +90,9 @@ class ManagedHub:
         if version != self.version or old:
             self.version = version
             self.refresh()
-        self._loop.call_later(LOOK_EVERY_S, self._look)
+        self._loop.call_later(LOOK_EVERY_S if version else DOWN_EVERY_S, self._look)
+
+
+def is_down(seen: Survey) -> bool:
+    """Whether nobody was there."""
+    return not seen.pid and not seen.version
