@@ -60,6 +60,9 @@ _PATCHES = {
     "hub_upgrade/upgrade/transaction.py": (
         "Transaction.run = pauses.before('accepted', Transaction.run)"
     ),
+    "hub_upgrade/upgrade/managed.py": (
+        "ManagedTransaction.run = pauses.before('accepted', ManagedTransaction.run)"
+    ),
     "hub_upgrade/restarters/own_launcher.py": (
         "boot_store.write_next = pauses.after('next-written', boot_store.write_next)"
     ),

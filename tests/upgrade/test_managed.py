@@ -74,7 +74,7 @@ class FakeRewriter:
             raise RefusedError("no_such_version", f"there is nothing for {channel}")
         return Resolved(found, f"sha512-{found}")
 
-    def keep(self, name: str) -> Undo:
+    def keep(self, name: str, wanted: Undo | None = None) -> Undo:
         self._world.act("keep")
         self._world.kept[name] = self._world.disk
         self._world.act("kept")

@@ -108,6 +108,7 @@ class Machine:
         self.program = build("1.0.0")
         self.runtime: Runtime | None = None
         self.hub: Hub | None = None
+        self.told: dict[str, str] = {}  # by their environment, both of them
         self.configure(**config)
 
     def _mount(self, size_mb: int) -> None:
@@ -148,7 +149,7 @@ class Machine:
 
     def run(self) -> None:
         """Have the runtime run it."""
-        env = {**self.place.environment, "PORT": str(self.port)}
+        env = {**self.place.environment, "PORT": str(self.port), **self.told}
         self.runtime = Runtime(self.place.program, env, self.directory / "hub.log")
 
     @contextlib.contextmanager
@@ -197,7 +198,7 @@ class Machine:
     @property
     def environment(self) -> dict[str, str]:
         """What whoever looks after it finds."""
-        return {**self.place.environment, "PARACHUTE_HOME": str(self.home)}
+        return {**self.place.environment, "PARACHUTE_HOME": str(self.home), **self.told}
 
     def command(
         self, *argv: str, under: tuple[str, ...] = (), **env: str
