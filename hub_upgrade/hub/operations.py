@@ -51,7 +51,8 @@ class OpenOperation:
         loop.on_late(self._watch.slept)
 
     def started(self, operation: Operation, pid: int) -> None:
-        """Remember the helper that we started: it records itself only with its first step."""
+        """Remember the helper that we started: it records itself only with its first step, and
+        until then a dead one may stand there."""
         self._started = (operation.operation_id, pid, processes.start_time(pid) or "")
         what = f"{operation.kind} {operation.operation_id}"
         if operation.is_managed:
@@ -75,7 +76,9 @@ class OpenOperation:
     def _record(self) -> Operation | None:
         record = self._store.read()
         operation_id, pid, start_time = self._started
-        if record is None or record.helper_pid is not None or record.operation_id != operation_id:
+        if record is None or record.operation_id != operation_id:
+            return record
+        if processes.alive(record.helper_pid or 0, record.helper_start_time):
             return record
         return record._replace(helper_pid=pid, helper_start_time=start_time)
 

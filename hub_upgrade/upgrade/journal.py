@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
 from hub_upgrade.domain.operation import LOG_LINES, Operation, Progress, with_lines
 from hub_upgrade.domain.transitions import advance, finish
 from hub_upgrade.errors import HostError
-from hub_upgrade.host import files
+from hub_upgrade.host import files, processes
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade.ports import Store
@@ -33,6 +34,8 @@ class Journal:
         self._lines: list[str] = []
         self._progress_at = 0.0
         self._rest = b""
+        started = processes.start_time(os.getpid())
+        self._mine: dict[str, Any] = {"helper_pid": os.getpid(), "helper_start_time": started}
 
     def line(self, text: str) -> None:
         """One more line for people: into the log at once, into the record with the next step."""
@@ -48,13 +51,16 @@ class Journal:
         self._noted(lambda record: record)
 
     def step(self, step: str, phase: str | None = None, **fields: Any) -> None:
-        """Record a step before its act. Raises NotRecordedError or LostError: no act then."""
+        """Record a step before its act, and who is at it.
+
+        Raises NotRecordedError or LostError: no act then.
+        """
         self._log.line(f"step: {step}")
         lines, self._lines = self._lines, []
 
         def change(record: Operation) -> Operation:
             moved = advance(record, phase=phase, step=step)
-            return with_lines(moved._replace(**fields), lines)
+            return with_lines(moved._replace(**self._mine, **fields), lines)
 
         self._update(change)
 

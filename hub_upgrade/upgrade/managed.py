@@ -16,7 +16,7 @@ from hub_upgrade.domain.installed import Installed
 from hub_upgrade.domain.managed import GIT, Managed
 from hub_upgrade.domain.operation import Operation, Undo
 from hub_upgrade.errors import HostError, HubError, RefusedError
-from hub_upgrade.host import hub_process, managed_store, processes
+from hub_upgrade.host import hub_process, managed_store
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.managed_store import Previous
 from hub_upgrade.host.operation_log import OperationLog
@@ -127,9 +127,8 @@ class ManagedTransaction:
             raise _not_to_be_proven(self._parts.managed, seen.answered)
         command = hub_process.command_of(int(process.partition(":")[0]))
         self._parts.watch.command = command
-        pid = os.getpid()
         self._journal.step(
-            op.RESOLVING, op.RUNNING, helper_pid=pid, helper_start_time=processes.start_time(pid),
+            op.RESOLVING, op.RUNNING,
             current_version=seen.version or self._operation.current_version, mode=decision.mode,
             source=decision.source, reason=decision.reason, evidence=decision.evidence,
             install=decision.place.source if decision.place else None,

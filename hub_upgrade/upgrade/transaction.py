@@ -16,7 +16,7 @@ from hub_upgrade.domain.boot_record import BootRecord, Next
 from hub_upgrade.domain.operation import Operation, Request, Undo
 from hub_upgrade.domain.settle import Unknown
 from hub_upgrade.errors import HostError, HubError, RefusedError
-from hub_upgrade.host import processes, releases
+from hub_upgrade.host import releases
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.settings import Settings
@@ -100,10 +100,7 @@ class Transaction:
         return self._handed_over(target)
 
     def _begin(self) -> None:
-        pid = os.getpid()
-        self._journal.step(
-            op.RESOLVING, op.RUNNING, helper_pid=pid, helper_start_time=processes.start_time(pid)
-        )
+        self._journal.step(op.RESOLVING, op.RUNNING)
 
     def _boot(self) -> BootRecord | None:
         """The launcher's record; one that cannot be read is waited for. Raises HostError."""
