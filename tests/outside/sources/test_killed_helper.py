@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import unittest
 
-from tests.e2e.harness import Hub
-from tests.outside.sources import killed
+from hub_upgrade.domain import operation as op
+from hub_upgrade.host import processes
+from tests.e2e.harness import FINISHED, Hub, command_of, descendants, wait_for
+from tests.outside.sources import killed, registry
+from tests.outside.sources.beside import OLD
 from tests.outside.sources.killed import helper_of, kill
 from tests.outside.sources.machine import clean_environment
 
@@ -17,6 +20,25 @@ def setUpModule() -> None:
 class Killed(killed.KilledCase):
     def end_it(self, hub: Hub) -> None:
         kill(helper_of(hub))
+
+    def test_nobody_meets_its_tool_still_at_work(self) -> None:
+        machine, hub = self.scene("installing")
+        self.slow(machine, registry.FILES)
+        helper = helper_of(hub)
+        tools = [pid for pid in descendants(helper) if "helper" not in command_of(pid)]
+        self.assertTrue(tools)
+        self.assertEqual(machine.record()["step"], op.REWRITING)
+        kill(helper)
+
+        def taken_up() -> bool:
+            record = machine.record()
+            return record["helper_pid"] != helper or record["phase"] in FINISHED
+
+        wait_for(taken_up, "another helper", 30)
+        self.assertEqual([pid for pid in tools if processes.start_time(pid)], [])
+        machine.mend()
+        self.assertEqual(hub.finished()["phase"], "failed")
+        self.assertEqual((machine.runs(), machine.place.installed()), (OLD, OLD))
 
 
 if __name__ == "__main__":
