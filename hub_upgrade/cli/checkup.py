@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub_upgrade.cli import checks, client, entry, live, locks
+from hub_upgrade.cli import checks, client, entry, live, locks, managed_check
 from hub_upgrade.cli.arguments import JSON, Arguments, Command, Option
 from hub_upgrade.cli.checks import PROBLEM, WARNING, Patient
 from hub_upgrade.errors import HubError
@@ -30,6 +30,7 @@ CHECKS = (
     ("home", checks.home),
     ("config", checks.config),
     ("storage", checks.storage),
+    ("managed hub", managed_check.managed_hub),
     ("interpreter", checks.interpreter),
     ("source", checks.source),
     ("clock", checks.clock),

@@ -293,9 +293,15 @@ def _evidence(facts: ManagedFacts, place: Place) -> list[str]:
     if facts.bun_install:
         lines.append(f"BUN_INSTALL: {facts.bun_install}")
     lines += install.signs(facts.container)
-    for storage in facts.storage:
-        lines += [line for line in install.seen(storage, facts.container) if line not in lines]
+    for number, storage in enumerate(facts.storage):
+        if not any(_says_no_more(storage, other) for other in facts.storage[:number]):
+            lines += [line for line in install.seen(storage, facts.container) if line not in lines]
     return lines
+
+
+def _says_no_more(storage: Storage, other: Storage) -> bool:
+    """Whether a directory lies in another of which the same was told."""
+    return inside(storage.path, other.path) and storage._replace(path=other.path) == other
 
 
 def _shown(place: Place) -> str:

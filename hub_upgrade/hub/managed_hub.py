@@ -12,7 +12,7 @@ from hub_upgrade.host import interpreter, log
 from hub_upgrade.host.children import ChildResult, OneShot
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.look import Look, Seen
-from hub_upgrade.host.loop import Loop
+from hub_upgrade.host.loop import Loop, Timer
 from hub_upgrade.upgrade.survey_record import Survey, from_wire
 
 LOOK_EVERY_S = 2.0
@@ -33,12 +33,20 @@ class ManagedHub:
         self._asked_at = float("-inf")
         self._asking = False
         self._again = False
+        self._next: Timer | None = None
         self.version = ""
 
     def start(self) -> None:
         """Look from now on."""
         self.refresh()
         self._look()
+
+    def changed(self) -> None:
+        """Something has happened to it: look at once."""
+        if self._next is not None:
+            self._next.cancel()
+            self._look()
+        self.refresh()
 
     def survey(self) -> Survey:
         """What is known, with the version that ran a moment ago; raises RefusedError for nothing
@@ -72,7 +80,7 @@ class ManagedHub:
             if self._known is not None and is_down(seen):
                 # It is being restarted, say: where it lies has not changed by that.
                 seen = seen._replace(decision=self._known.decision)
-            self._known = seen
+            self._known, self.version = seen, seen.version
         except (ValueError, KeyError, TypeError):
             last = result.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
             log.say("hub", f"the hub could not be looked at: {last}", log.WARNING)
@@ -80,6 +88,7 @@ class ManagedHub:
             self.refresh()
 
     def _look(self) -> None:
+        self._next = None
         host, port = self._managed.address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         Look(self._loop, family, (host, port), self._looked, self._managed.health_path)
@@ -90,7 +99,8 @@ class ManagedHub:
         if version != self.version or old:
             self.version = version
             self.refresh()
-        self._loop.call_later(LOOK_EVERY_S if version else DOWN_EVERY_S, self._look)
+        wait_s = LOOK_EVERY_S if version else DOWN_EVERY_S
+        self._next = self._loop.call_later(wait_s, self._look)
 
 
 def is_down(seen: Survey) -> bool:

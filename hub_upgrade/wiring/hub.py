@@ -88,7 +88,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     operations = OpenOperation(
         home, store, running, loop, launcher_alive, start_helper, runner
     )
-    operations.changed = looked_after.refresh if looked_after is not None else None
+    operations.changed = looked_after.changed if looked_after is not None else None
     desk = desk_for(settings, serving, store, running, trouble, start_helper)
     if looked_after is not None:
         desk = desk._replace(survey=looked_after.survey)

@@ -323,7 +323,8 @@ class Details(unittest.TestCase):
         told = self.decided("a home under version control, with bun's package").evidence
         self.assertIn("git: the work tree /home/me does not track it", told)
         self.assertIn(f"installed as: the bun package {HUB} in /home/me/.bun", told)
-        self.assertIn(f"{AT_HOME}: writable", told)
+        self.assertIn("/home/me/.bun/install/global: writable", told)
+        self.assertNotIn(f"{AT_HOME}: writable", told)  # it lies in there, and says no more
         linked = at_git("/srv/hub")._replace(executed="/home/me/.bun/bin/hub")
         told = decide_managed(linked).evidence
         self.assertIn(
