@@ -390,11 +390,10 @@ class ManagedTransaction:
                 return f"{taken}; {old} is put back, and runs once the hub is restarted", old
             self._reverting(process=seen.process or operation.process, rolled_back_to=old)
         before = self._operation.process or ""
-        if not (again and is_new(before, seen)):
-            try:
-                self._journal.line(self._parts.restarter.restart(before, again))
-            except HostError as error:
-                return f"{taken}; {old} is put back, but {error.sentence}", old
+        try:
+            self._journal.line(self._parts.restarter.restart(before, again))
+        except HostError as error:
+            return f"{taken}; {old} is put back, but {error.sentence}", old
         trouble = prove(watch, self._settings, old, before)
         if trouble:
             return f"{taken}; {old} is put back, but does not serve yet: {trouble}", old

@@ -70,6 +70,19 @@ class Wire(unittest.TestCase):
                 self.assertIn(type(getattr(read, field)), right, (field, value))
                 self.assertEqual(from_wire(json.loads(json.dumps(to_wire(read)))), read)
 
+    def test_whose_record_it_is(self) -> None:
+        theirs = {"operation_id": "x", "phase": "restarting", "current_version": "7.0.0"}
+        for fields, managed in (
+            ({}, True), ({"phase": "pending"}, False), ({"target_release": "1.1.0-ab"}, False),
+            ({"step": "handing-over"}, False), ({"undo": {"kind": "tree", "value": "v"}}, True),
+            ({"undo": {"kind": "release", "value": "v"}}, False),
+        ):  # fmt: skip
+            read = from_wire({**theirs, **fields})
+            assert read is not None
+            self.assertEqual((read.is_managed, read.is_of_pyz), (managed, False), fields)
+        for told, pid in (("12:34:ab", 12), ("", 0), ("x", 0), (":", 0), ("-1:2", 0)):
+            self.assertEqual(Operation("x", told=told).hub_pid, pid)
+
     def test_what_is_no_record_is_none(self) -> None:
         nothing: list[object] = [None, [], "x", 1, {}, {"operation_id": 1}, {"operation_id": ""}]
         for raw in nothing:

@@ -70,6 +70,13 @@ class Settle(unittest.TestCase):
         why = settle(record(), BASE._replace(trial=TRIAL), None, None, False, "now").why
         self.assertIn("decided at the next start", why)
 
+    def test_another_programs_record_is_told_with_its_own_hubs_version(self) -> None:
+        theirs = Operation("o1", phase=op.PENDING, current_version="7.0.0")
+        for version, told in (("7.0.0", "nothing was changed, 7.0.0 runs on"),
+                              ("unknown", "nothing was changed")):  # fmt: skip
+            end = self.settled(theirs._replace(current_version=version), BASE)
+            self.assertTrue((end.error or "").endswith(told), end.error)
+
     def test_what_cannot_be_read_is_no_answer(self) -> None:
         self.assertEqual(self.settled(record(), UNKNOWN), record())
         self.assertEqual(self.settled(record(), BASE, UNKNOWN), record())
