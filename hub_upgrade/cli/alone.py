@@ -77,6 +77,8 @@ class Alone:
             self._home, self._program, self._settings.releases, self._launcher, self._started
         )
         operation = accept(desk)
+        if operation.finished:
+            command.ended(self._home, operation)
         if self._arguments.no_wait and not operation.finished:
             return follow.told_accepted(_accepted(operation), self._arguments)
         teller = follow.Teller(self._screen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hub_upgrade.cli import entry
 from hub_upgrade.cli.arguments import Arguments, Command, Option
-from hub_upgrade.domain.operation import Operation, from_wire, with_line
+from hub_upgrade.domain.operation import Operation, from_wire
 from hub_upgrade.errors import HostError, UsageError
 from hub_upgrade.host import operation_log
 from hub_upgrade.host.operation_log import OperationLog
@@ -17,10 +17,13 @@ COMMAND = Command(
     "hook",
     "Run after_rollback or on_finish of hub.json for one operation, as its hub would: to try it\n"
     "out, or again after it failed.",
-    "hub.pyz hook on_finish --op 2f1c9b1e-6d0a-4c39-8d8e-3c1f0a9b7e55",
-    "0 done, or there is no such hook; 1 it failed; 2 wrong usage",
-    "what it prints goes to logs/upgrade-ID.log in home",
-    (Option("--op", "the operation", "ID", needed=True),),
+    "hub.pyz hook after_rollback --again --op 2f1c9b1e-6d0a-4c39-8d8e-3c1f0a9b7e55",
+    "0 done, or there is nothing to do; 1 it failed; 2 wrong usage",
+    "what it prints goes to logs/upgrade-ID.log in home; operation.lock is held by after_rollback",
+    (
+        Option("--op", "the operation", "ID", needed=True),
+        Option("--again", "after_rollback also for an operation that has ended, or had it"),
+    ),
     (Option("hook", choices=NAMES, needed=True),),
 )
 
@@ -42,12 +45,10 @@ def hook(given: Arguments) -> int:
         if why:
             raise HostError(why)
         return 0
-    line = hooks.after_rollback(settings, operation, log.write)
-    if not line:
-        return 0
-    store.update(operation.operation_id, lambda record: with_line(record, line))
-    print(line)
-    return 0 if line == hooks.RESTORED else 1
+    line = command.restore(settings, store, operation, log, given.again)
+    if line:
+        print(line)
+    return 0 if line in ("", hooks.RESTORED) else 1
 
 
 def _operation(store: StatusStore, operation_id: str) -> Operation:

@@ -10,7 +10,7 @@ from hub_upgrade.host.children import ChildResult, OneShot
 from hub_upgrade.host.loop import Loop
 from hub_upgrade.settings import Settings
 
-MARGIN_S = 15.0
+MARGIN_S = 60.0
 
 
 class HookRunner:
@@ -49,7 +49,8 @@ class HookRunner:
             "--config-dir", self._settings.home.root,
         )  # fmt: skip
         try:
-            OneShot(self._loop, argv, None, self._settings.hook_timeout_s + MARGIN_S, done)
+            # Twice: one that an earlier hub started may have to be waited for.
+            OneShot(self._loop, argv, None, 2 * self._settings.hook_timeout_s + MARGIN_S, done)
         except OSError as error:
             log.say("hub", f"{name} cannot be started: {error.strerror}", log.WARNING)
             done(None)

@@ -39,6 +39,11 @@ def after_rollback(settings: Settings, operation: Operation, sink: Sink) -> str:
     return _run(AFTER_ROLLBACK, settings, operation, sink) or RESTORED
 
 
+def has_run(operation: Operation) -> bool:
+    """Whether its record says how `after_rollback` went."""
+    return any(line.startswith(f"{AFTER_ROLLBACK} ") for line in operation.log)
+
+
 def on_finish(settings: Settings, operation: Operation, sink: Sink) -> str:
     """Give the record of an operation that has ended to it; why it failed, or "". Never raises."""
     record = json.dumps(to_wire(operation)).encode() + b"\n"

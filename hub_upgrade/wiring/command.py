@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 
@@ -29,6 +30,8 @@ from hub_upgrade.upgrade.ports import Rewriter
 from hub_upgrade.upgrade.survey import survey
 from hub_upgrade.upgrade.survey_record import Survey
 from hub_upgrade.version import VERSION
+
+LOCK_POLL_S = 0.02
 
 
 def program() -> str:
@@ -167,18 +170,63 @@ def settle(home: Home) -> Operation | None:
     before = store.read()
     if before is None or before.finished:
         return before
-    config = settings(home, None)
-    log = OperationLog(operation_log.open_log(home, before.operation_id))
     if recovery.wants_restoring(home, before):
-        line = hooks.after_rollback(config, before, log.write)
-        if line:
-            store.update(before.operation_id, lambda record: with_line(record, line))
+        log = OperationLog(operation_log.open_log(home, before.operation_id))
+        restore(settings(home, None), store, before, log)
     record = recovery.settle_now(home, store, None, False)
     if record is not None and record.finished and record.operation_id == before.operation_id:
-        hooks.on_finish(config, record, log.write)
+        ended(home, record)
     elif record is not None and record.is_managed:
         go_on(home, record)
     return record
+
+
+def ended(home: Home, record: Operation) -> None:
+    """An operation has ended, and no hub runs that would run `on_finish`."""
+    log = OperationLog(operation_log.open_log(home, record.operation_id))
+    hooks.on_finish(settings(home, None), record, log.write)
+
+
+def restore(
+    config: Settings,
+    store: StatusStore,
+    operation: Operation,
+    log: OperationLog,
+    again: bool = False,
+) -> str:
+    """Run `after_rollback` for an operation, once unless it is to be run `again`; a line on how it
+    went, "" where there was nothing to do. Raises HostError.
+
+    Under `operation.lock`: nobody restores at the same time, and nobody upgrades meanwhile.
+    """
+    lock = _operation_lock(config)
+    try:
+        record = store.read()
+        mine = record is not None and record.operation_id == operation.operation_id
+        if not again and (not mine or record is None or record.finished or hooks.has_run(record)):
+            return ""
+        line = hooks.after_rollback(config, operation, log.write)
+        if line:
+            store.update(operation.operation_id, lambda record: with_line(record, line))
+        return line
+    finally:
+        lock.release()
+
+
+def _operation_lock(config: Settings) -> Lock:
+    """Waited for as long as another may be at the same hook; raises HostError."""
+    deadline = time.monotonic() + hooks.limit_s(config)
+    path = config.home.operation_lock
+    while True:
+        try:
+            lock = Lock.try_take(path)
+        except OSError as error:
+            raise HostError(f"{path} cannot be locked: {error.strerror}") from error
+        if lock is not None:
+            return lock
+        if time.monotonic() > deadline:
+            raise HostError(f"another process holds {path}")
+        time.sleep(LOCK_POLL_S)
 
 
 def go_on(home: Home, record: Operation) -> None:
