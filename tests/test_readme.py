@@ -3,24 +3,30 @@ or is named here with the reason why not. `tests/outside/readme` runs it."""
 
 from __future__ import annotations
 
+import json
 import re
 import unittest
 from pathlib import Path
 
 from hub_upgrade.__main__ import COMMANDS
+from hub_upgrade.domain import managed
+from hub_upgrade.domain.managed import Managed
 from tests.e2e.harness import build, cli
 from tests.outside.readme.blocks import NOT_RUN, Readme, code, commands, read
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPING = "".join(
-    path.read_text() for path in (ROOT / "tests" / "outside" / "readme").glob("test_*.py")
+    path.read_text()
+    for where in ("readme/test_*.py", "sources/test_readme_*.py")
+    for path in (ROOT / "tests" / "outside").glob(where)
 )
 """The tests that type what stands there; those that begin with hub.pyz are typed by one that takes
 them from the README."""
 ORDER = [
     "The two commands", "A picture", "Install", "On a server", "In a container",
     "Behind nginx or Caddy", "From a laptop, by an SSH tunnel", "How an upgrade works",
-    "What can happen to it", "How to go back", "What it never does by itself", "Configuration",
+    "What can happen to it", "How to go back", "What it never does by itself",
+    "Looking after another hub", "Ship your own service with it", "Configuration",
     "Signing in, and tokens", "Where the logs are", "How to remove it", "Who writes what in home",
     "Decisions where the contract is silent", "How it is built", "Tests", "What was measured",
     "What does not work yet",
@@ -29,10 +35,14 @@ FILES = {
     "On a server": "parachute-hub.service",
     "In a container": "Dockerfile",
     "Behind nginx or Caddy": "nginx.conf Caddyfile",
+    "Ship your own service with it": "service/server.js",
 }
 """Which files of examples/ stand in which section, word by word."""
-NOT_TYPED = ("# /etc/", "# A base, and five lines", " POST ──>")
-"""How the blocks begin that are files or diagrams."""
+NOT_TYPED = (
+    "# /etc/", "# A base, and five lines", " POST ──>", "// A service", '{"hub": ',
+    "python3 hub.pyz helper --op ID",
+)  # fmt: skip
+"""How the blocks begin that are files, diagrams or patterns."""
 NOT_OURS = frozenset({"--health-cmd", "--version"})
 """Flags of docker and of build_pyz.py."""
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
@@ -67,9 +77,17 @@ class ReadmeTest(unittest.TestCase):
         for heading, files in FILES.items():
             texts = [block.text for block in self.readme.blocks if block.heading == heading]
             for name in files.split():
-                named.add(name)
+                named.add(name.partition("/")[0])
                 self.assertIn((ROOT / "examples" / name).read_text(), texts, name)
         self.assertEqual(named | {"tour.py"}, {path.name for path in (ROOT / "examples").iterdir()})
+
+    def test_the_example_of_a_managed_hub_is_well_formed_and_says_the_defaults(self) -> None:
+        text = next(block.text for block in self.readme.blocks if block.first[:8] == '{"hub": ')
+        found, problems = managed.parse(json.loads(text)["hub"])
+        self.assertEqual((found, problems), (Managed("package", "bun"), []))
+        service = json.loads((ROOT / "examples" / "service" / "hub.json").read_text())
+        self.assertEqual(managed.parse(service["hub"])[1], [])
+        self.assertIn(f"`{json.dumps(service)}`", " ".join(self.readme.prose.split()))
 
     def test_every_block_is_typed_by_a_test(self) -> None:
         for block in self.readme.blocks:
