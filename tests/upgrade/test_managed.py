@@ -16,7 +16,7 @@ from hub_upgrade.domain.installed import Installed
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import Operation, Request, Undo
 from hub_upgrade.errors import HostError, RefusedError
-from hub_upgrade.host import files, managed_store
+from hub_upgrade.host import files, hub_process, managed_store
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.host.status_store import StatusStore
@@ -149,8 +149,8 @@ class ManagedTest(unittest.TestCase):
         for patched in (
             mock.patch.object(hub_watch, "POLL_S", 0.001),
             mock.patch.object(os, "sync"),
-            mock.patch.object(hub_watch.hub_process, "lives", self.lives),
-            mock.patch.object(hub_watch.hub_process, "age_s", lambda _process: 0.0),
+            mock.patch.object(hub_process, "lives", self.lives),
+            mock.patch.object(hub_process, "age_s", lambda _process: 0.0),
         ):
             patched.start()
             self.addCleanup(patched.stop)
