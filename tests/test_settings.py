@@ -194,8 +194,8 @@ class ConfigTest(SettingsTest):
         self.assert_problem({"hub": {"colour": 1}}, "hub.json: hub: unknown key 'colour'")
         self.assertIsNone(self.assert_problem({"hub": "git"}, "hub must be an object").hub)
         for key in settings.HOOKS:
-            for value in ("sh -c x", [], [""], [1], {"a": 1}):
-                self.assert_problem({key: value}, f"hub.json: {key} must be a list of arguments")
+            for wrong in ("sh -c x", [], [""], [1], {"a": 1}):
+                self.assert_problem({key: wrong}, f"hub.json: {key} must be a list of arguments")
 
     def test_a_time_that_is_none_is_named_and_defaulted(self) -> None:
         for name, default in settings.TIMES.items():

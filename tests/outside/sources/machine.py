@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hub_upgrade.domain.versions import told
 from tests.e2e.harness import CONFIG, FINISHED, Hub, build, wait_for
 
 MARGIN = 1 << 18
@@ -41,7 +42,7 @@ def version_at(port: int) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", "/health")
-        return str(json.loads(connection.getresponse().read()).get("version", ""))
+        return told(json.loads(connection.getresponse().read()).get("version"))
     except (OSError, http.client.HTTPException, ValueError):
         return ""
     finally:

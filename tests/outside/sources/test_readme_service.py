@@ -35,7 +35,7 @@ class ServiceTest(unittest.TestCase):
         shutil.copytree(ROOT / "examples", self.clone / "examples")
         shutil.copyfile(build("1.0.0"), self.clone / "dist" / "hub.pyz")
 
-    def begin(self, script: str) -> "subprocess.Popen[str]":
+    def begin(self, script: str) -> subprocess.Popen[str]:
         """Type it, and look on."""
         process = subprocess.Popen(
             ["bash", "-ec", script], cwd=self.clone, env=self.machine.place.environment,
@@ -45,7 +45,7 @@ class ServiceTest(unittest.TestCase):
         self.addCleanup(self.end, process)
         return process
 
-    def end(self, process: "subprocess.Popen[str]") -> None:
+    def end(self, process: subprocess.Popen[str]) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
