@@ -61,16 +61,17 @@ def run(
     """
     guard = _Guard()
     try:
-        process = subprocess.Popen(
-            argv,
-            stdin=_input(stdin) if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=None if env is None else dict(env),
-            cwd=cwd,
-            start_new_session=True,
-            preexec_fn=lambda: guard.joined(int(timeout_s) + ALARM_MARGIN_S),  # noqa: PLW1509
-        )
+        with _input(stdin) as source:
+            process = subprocess.Popen(
+                argv,
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                start_new_session=True,
+                preexec_fn=lambda: guard.joined(int(timeout_s) + ALARM_MARGIN_S),  # noqa: PLW1509
+            )
     except OSError as error:
         guard.release()
         words = f"{argv[0]} cannot be run: {error.strerror or error}"
@@ -137,8 +138,10 @@ def _stand_guard(reader: int) -> None:
 
 
 def _input(data: bytes) -> IO[bytes]:
-    """A file: unlike a pipe, nobody has to wait until it is read."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the tool
+    """A file: unlike a pipe, nobody has to wait until it is read. Raises OSError."""
+    if not data:
+        return open(os.devnull, "rb")
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's to close
     file.write(data)
     file.seek(0)
     return file

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import subprocess
 import sys
+import tempfile
 import time
 import unittest
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
 
 from hub_upgrade.host import commands, processes
 from hub_upgrade.host.commands import run
+from hub_upgrade.host.files import Lock
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 PYTHON = [sys.executable, "-S", "-c"]
 
@@ -56,6 +67,88 @@ class Run(unittest.TestCase):
     def test_a_tool_reads_nothing_and_gets_the_environment_it_is_given(self) -> None:
         code = "import os, sys; print(repr(sys.stdin.read()), os.environ.get('A'))"
         self.assertEqual(run([*PYTHON, code], 10, {"A": "b"}).stdout, b"'' b\n")
+
+    def test_its_input_may_be_longer_than_a_pipe_holds_or_go_unread(self) -> None:
+        data = b"x" * 1_000_000
+        code = "import sys; print(len(sys.stdin.buffer.read()))"
+        self.assertEqual(run([*PYTHON, code], 10, stdin=data).stdout, b"1000000\n")
+        self.assertEqual(run([*PYTHON, "pass"], 10, stdin=data).status, 0)
+
+    def test_an_input_that_finds_no_room_is_a_sentence(self) -> None:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with mock.patch.object(tempfile, "TemporaryFile", side_effect=full):
+            result = run(["/bin/cat"], 10, stdin=b"x")
+        self.assertEqual(result.status, 127)
+        self.assertIn("/bin/cat cannot be run: No space left", result.last_line())
+
+    def test_nothing_is_left_open_and_nobody_unreaped(self) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        for argv in (["true"], ["false"], ["/no/such/tool"], ["sh", "-c", "sleep 60 &"]):
+            run(argv, 10, stdin=b"x")
+        run(["sleep", "60"], 0.1)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        with self.assertRaises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+
+
+CALLER = """
+import sys
+from hub_upgrade.host import commands
+from hub_upgrade.host.files import Lock
+
+lock = Lock.try_take(sys.argv[1])
+tool = "echo $$ > $1.tool; trap '' TERM HUP INT; sleep 60 & wait; sleep 60"
+commands.run(["/bin/sh", "-c", tool, "sh", sys.argv[1]], 60)
+"""
+
+
+class Guard(unittest.TestCase):
+    """Whoever is killed, its tool is gone before another has the lock."""
+
+    def setUp(self) -> None:
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.path = os.path.join(scratch.name, "lock")
+
+    def working(self) -> tuple[subprocess.Popen[bytes], int]:
+        """A caller that holds the lock, and its tool."""
+        argv = [sys.executable, "-S", "-c", CALLER, self.path]
+        caller = subprocess.Popen(argv, cwd=ROOT, start_new_session=True)
+        self.addCleanup(caller.wait)
+        self.addCleanup(caller.kill)
+        told = Path(f"{self.path}.tool")
+        wait_until(lambda: told.exists() and told.read_text().endswith("\n"))
+        return caller, int(told.read_text())
+
+    def test_killed_by_itself_or_with_its_group(self) -> None:
+        for end in (os.kill, os.killpg):
+            with self.subTest(end.__name__):
+                caller, tool = self.working()
+                self.assertIsNone(Lock.try_take(self.path))
+                end(caller.pid, signal.SIGKILL)
+                caller.wait()
+                lock = None
+                while lock is None:  # at the very moment when it is free
+                    lock = Lock.try_take(self.path)
+                self.assertIsNone(processes.start_time(tool), "the tool is at work still")
+                with self.assertRaises(ProcessLookupError):
+                    os.killpg(tool, 0)
+                lock.release()
+                os.unlink(f"{self.path}.tool")
+
+    def test_a_stop_ends_both(self) -> None:
+        caller, tool = self.working()
+        caller.terminate()
+        caller.wait()
+        wait_until(lambda: processes.start_time(tool) is None)
+
+
+def wait_until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not what():
+        if time.monotonic() > deadline:
+            raise AssertionError("waited in vain")
+        time.sleep(0.005)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 import time
 import unittest
 from typing import Callable
 from unittest import mock
 
 from hub_upgrade.host import look as look_module
-from hub_upgrade.host.look import Look, Seen, reachable, understand
+from hub_upgrade.host.look import Look, Seen, look_now, reachable, understand
 from hub_upgrade.host.loop import READ, Loop
 
 PATIENCE_S = 20.0
@@ -155,6 +157,68 @@ class UnderstandTest(unittest.TestCase):
 
     def test_a_status_without_a_reason_will_do(self) -> None:
         self.assertEqual(understand(b"HTTP/1.0 503\r\n\r\n{}"), Seen(503, {}, ""))
+
+    def test_a_body_in_chunks_is_put_together(self) -> None:
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"
+        for chunks in (
+            b'10\r\n{"status": "ok"}\r\n0\r\n\r\n',
+            b'1\r\n{\r\n00E;name=value\r\n"status": "ok"\r\n1\r\n}\r\n0\r\nx: y\r\n\r\n',
+        ):
+            self.assertEqual(understand(head + chunks), Seen(200, {"status": "ok"}, ""), chunks)
+        for cut in (b"", b"5", b'5\r\n{"a":', b"x\r\n{}\r\n", b"2\r\n{}", b"2\r\n{}\r\n"):
+            self.assertEqual(understand(head + cut), Seen(200, {}, ""), cut)
+
+
+class LookNowTest(unittest.TestCase):
+    """Waited for, from a thread that answers in a way of its own."""
+
+    def look(self, answer: Callable[[socket.socket], None], path: str = "/health") -> Seen:
+        self.requests: list[bytes] = []
+        self.over = threading.Event()
+        listener = socket.create_server(("127.0.0.1", 0))
+
+        def serve() -> None:
+            with listener, listener.accept()[0] as connection:
+                self.requests.append(connection.recv(65536))
+                with contextlib.suppress(OSError):
+                    answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            return look_now(listener.getsockname()[:2], path, 0.3)
+        finally:
+            self.over.set()
+            thread.join()
+
+    def test_it_asks_for_the_path_and_reads_to_the_end(self) -> None:
+        def answer(connection: socket.socket) -> None:
+            for piece in (OK[:10], OK[10:], b'{"version":', b' "1"}'):
+                connection.sendall(piece)
+
+        self.assertEqual(self.look(answer, "/h?x=1"), Seen(200, {"version": "1"}, ""))
+        self.assertTrue(self.requests[0].startswith(b"GET /h?x=1 HTTP/1.1\r\nHost: "))
+
+    def test_silence_and_a_trickle_end_after_its_time(self) -> None:
+        def trickle(connection: socket.socket) -> None:
+            while not self.over.wait(0.01):
+                connection.sendall(b"H")
+
+        def silence(_connection: socket.socket) -> None:
+            self.over.wait()
+
+        for answer in (silence, trickle):
+            self.assertEqual(self.look(answer), Seen(0, {}, "no answer within 0.3 s"))
+
+    def test_one_that_never_stops_talking_is_cut_off(self) -> None:
+        seen = self.look(lambda connection: connection.sendall(b"x" * 10_000_000))
+        self.assertEqual(seen, Seen(1, {}, "an answer that is not HTTP"))
+
+    def test_nobody_there_or_a_close_without_a_word(self) -> None:
+        self.assertEqual(self.look(lambda _connection: None).status, 0)
+        with socket.create_server(("127.0.0.1", 0)) as gone:
+            address = gone.getsockname()[:2]
+        self.assertEqual(look_now(address, "/health"), Seen(0, {}, "connection refused"))
 
 
 class ReachableTest(unittest.TestCase):
