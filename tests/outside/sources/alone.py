@@ -13,7 +13,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from hub_upgrade.host import processes
 from tests.e2e.harness import FINISHED, wait_for
 from tests.outside.sources import programs
 from tests.outside.sources.machine import Machine, MachineCase, Runtime
@@ -141,9 +140,7 @@ class AloneMachine(Machine):
         """Until the helper has left the rest to whoever restarts the hub."""
 
         def left() -> bool:
-            record = self.record()
-            pid, started = record.get("helper_pid", 0), record.get("helper_start_time")
-            return record.get("step") == "proving" and not processes.alive(pid, started)
+            return self.record().get("step") == "proving" and not self.helper_lives()
 
         wait_for(left, f"somebody else's turn: {self.record()}")
 

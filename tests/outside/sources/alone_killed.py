@@ -52,7 +52,7 @@ class KilledCase(AloneCase):
         def look() -> bool:
             if machine.record()["phase"] not in FINISHED:
                 self.settle(machine, op)
-            return machine.record()["phase"] in FINISHED
+            return machine.record()["phase"] in FINISHED and not machine.helper_lives()
 
         wait_for(look, f"the end of {op}: {machine.record()}\n{machine.helper_log(op)}")
         self.assertEqual(machine.record()["operation_id"], op)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hub_upgrade.domain.versions import told
+from hub_upgrade.host import processes
 from tests.e2e.harness import CONFIG, FINISHED, Hub, build, wait_for
 
 MARGIN = 1 << 18
@@ -182,10 +183,16 @@ class Machine:
 
         def look() -> bool:
             self.command("status")
-            return self.record().get("phase") in FINISHED
+            return self.record().get("phase") in FINISHED and not self.helper_lives()
 
         wait_for(look, f"the record's end; it is {self.record()}")
         return self.record()
+
+    def helper_lives(self) -> bool:
+        """Whether the operation's helper is still there: it tidies up when all is told."""
+        record = self.record()
+        pid, started = record.get("helper_pid", 0), record.get("helper_start_time")
+        return bool(pid) and processes.alive(pid, started)
 
     def log(self) -> str:
         """What the hub has printed."""
