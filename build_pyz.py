@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import importlib.util
 import io
 import json
@@ -115,6 +116,7 @@ def without_margin(source: bytes) -> bytes:
     return b"\n".join(b"" if line.startswith(b"//") else line for line in lines)
 
 
+@functools.cache
 def without_prose(source: bytes) -> bytes:
     """The same code on the same lines without comments, docstrings, annotations and most of its
     indentation.

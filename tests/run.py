@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.e2e.harness import SHARED
+
 ROOT = Path(__file__).resolve().parent.parent
 MODULE_LIMIT_S = 300.0
 LEFTOVER_GRACE_S = 1.5
@@ -82,7 +84,8 @@ def environment(directory: Path) -> dict[str, str]:
     # `python3` is the interpreter under test there too, and never a version manager's shim.
     path = os.path.dirname(sys.executable) + os.pathsep + kept.get("PATH", os.defpath)
     kept.setdefault("CRASH_TESTS", "sample")
-    return {**kept, "TMPDIR": str(directory), "HOME": str(directory / "home"), "PATH": path}
+    mine = {"TMPDIR": str(directory), "HOME": str(directory / "home"), "PATH": path}
+    return {**kept, **mine, SHARED: str(directory.parent / "built")}
 
 
 def outcome_of(status: int | None, output: str) -> Outcome:

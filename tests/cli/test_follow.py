@@ -30,7 +30,7 @@ POST = "/api/hub/upgrade"
 STATUS = "/api/hub/upgrade/status"
 ACCEPTED = {"operation_id": "an-id", "target_version": None, "channel": "latest",
             "mode": "in-place", "source": "pyz", "reason": "it is writable"}  # fmt: skip
-START = Operation("an-id", current_version="1.0.0", target_version="1.1.0")
+START = Operation("an-id", current_version="1.0.0", target_version="1.1.0", install="pyz")
 PROVEN = START._replace(
     phase=SUCCEEDED, step="proving", undo=Undo("release", "1.0.0-x"), log=("one", "two")
 )

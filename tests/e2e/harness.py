@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -29,6 +30,8 @@ CONFIG = {
     "stop_s": 8,
     "home_persists": True,  # a test's home does, whatever else is true of the machine it runs on
 }
+SHARED = "TESTS_BUILT"
+"""The variable that names the directory of what was built already."""
 FINISHED = ("succeeded", "failed", "redeploy-required")
 
 
@@ -51,10 +54,14 @@ def build(version: str, overlay: Mapping[str, bytes] | None = None) -> str:
     """A real hub.pyz of that version; `overlay` replaces members, to make it misbehave."""
     key = (version, tuple(sorted((overlay or {}).items())))
     if key not in _built:
-        directory = tempfile.mkdtemp(prefix="built-")
-        path = os.path.join(directory, "hub.pyz")
-        build_pyz.build(path, version, overlay=dict(overlay or {}))
-        _built[key] = path
+        shared = os.environ.get(SHARED)  # one run of all tests builds each but once
+        directory = os.path.join(
+            shared or tempfile.mkdtemp(prefix="built-"),
+            hashlib.sha256(repr((sys.version, key)).encode()).hexdigest(),
+        )
+        _built[key] = os.path.join(directory, "hub.pyz")
+        if not os.path.exists(_built[key]):
+            build_pyz.build(_built[key], version, overlay=dict(overlay or {}))
     return _built[key]
 
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 AT_A_TIME = 2
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0")
 
-PREPARING = op.STEPS[: op.STEPS.index(op.HANDING_OVER) + 1]
+PREPARING = (op.ACCEPTED, *op.PATH[: op.PATH.index(op.HANDING_OVER) + 1])
 """Nothing is handed over yet: at `handing-over` the record says so, but there is no `next.json`."""
 NEXT_WRITTEN = "next-written"
 TOLD = "told"
