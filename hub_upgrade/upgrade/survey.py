@@ -17,6 +17,12 @@ def survey(home: Home, managed: Managed, watch: HubWatch, persists: bool | None)
 
     `persists` is the operator's word on whether home survives a restart, None for none.
     """
+    seen = _survey(home, managed, watch, persists)
+    came_up = seen.version and not seen.pid  # or its process is not for us to see
+    return _survey(home, managed, watch, persists) if came_up else seen
+
+
+def _survey(home: Home, managed: Managed, watch: HubWatch, persists: bool | None) -> Survey:
     pid = watch.pid()
     process = hub_process.look(pid) if pid else None
     decision = place.decide_managed(
