@@ -69,7 +69,7 @@ class NodeSource(PackageSource):
         if result.status == 0 and isinstance(answer, dict) and "version" in answer:
             return answer
         said = result.stdout + result.stderr
-        if not said.strip() or any(words in said for words in self.absent):
+        if (result.status, said.strip()) == (0, b"") or any(words in said for words in self.absent):
             return None
         raise HostError(
             f"{self.name} could not ask its registry for {self.package}: {self.words_of(result)}"
@@ -94,7 +94,7 @@ class BunSource(NodeSource):
     def layout(self) -> Layout:
         """All global packages: they have one lock file, and share what they depend on."""
         self.directory()
-        return Layout(self._global(), self.prefix, self.beside())
+        return Layout(self._global(), os.path.realpath(self.prefix), self.beside())
 
     def tool(self) -> list[str]:
         own = os.path.join(self.prefix, "bin", "bun")
@@ -136,7 +136,7 @@ class NpmSource(NodeSource):
 
     def layout(self) -> Layout:
         """The package alone: what it depends on lies in it."""
-        return Layout(self.directory(), self.prefix, self.beside())
+        return Layout(self.directory(), os.path.realpath(self.prefix), self.beside())
 
     def tool(self) -> list[str]:
         return find("npm", os.path.join(self.prefix, "bin", "npm"))

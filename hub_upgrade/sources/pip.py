@@ -13,7 +13,7 @@ import json
 import os
 import re
 
-from hub_upgrade.domain.versions import channel_of, sort_key
+from hub_upgrade.domain.versions import channel_of, semantic, sort_key
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import commands, files
 from hub_upgrade.host.commands import Result
@@ -21,21 +21,10 @@ from hub_upgrade.shapes import Any
 from hub_upgrade.sources.rewriter import PackageSource, Resolved, find
 from hub_upgrade.sources.trees import Layout
 
-_PYTHONS = re.compile(r"v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(?:(a|b|rc)([0-9]+))?")
-_STAGES = {"a": "alpha", "b": "beta", "rc": "rc"}
 _AVAILABLE = "Available versions: "
 _UNREACHED = "Could not fetch URL "
 _ABSENT = ": 404 "
 QUIET = ("--no-input", "--disable-pip-version-check")
-
-
-def semantic(text: str) -> str | None:
-    """A version of Python's as a semantic one; None for what cannot be said in it."""
-    found = _PYTHONS.fullmatch(text)
-    if found is None:
-        return None
-    numbers = ".".join(str(int(part or 0)) for part in found.groups()[:3])
-    return numbers + (f"-{_STAGES[found[4]]}.{int(found[5])}" if found[4] else "")
 
 
 class PipSource(PackageSource):
@@ -114,10 +103,10 @@ class PipSource(PackageSource):
                 f"{self.package} in {tree} is a link to a checkout (an editable install): pip "
                 "would put a package in its place; nothing was changed",
             )
-        return Layout(tree, self.prefix, self.beside(), tuple(self._elsewhere(tree)))
+        return Layout(tree, self.beside(), self.beside(), tuple(self._elsewhere(tree)))
 
     def beside(self) -> str:
-        return self.prefix
+        return os.path.realpath(self.prefix)
 
     def tool(self) -> list[str]:
         own = (os.path.join(self.prefix, "bin", name) for name in ("python", "python3"))
@@ -131,10 +120,10 @@ class PipSource(PackageSource):
         return result
 
     def words_of(self, result: Result) -> str:
-        """The last line that begins with ERROR, else the last of all: a traceback's is its end."""
-        lines = result.stderr.decode("utf-8", "replace").splitlines()
-        errors = [line.strip() for line in lines if line.strip().startswith("ERROR: ")]
-        if errors and errors[-1] != "ERROR: Exception:":
+        """The last line that begins with "error: ", else the last of all, a traceback's end."""
+        lines = map(str.strip, result.stderr.decode("utf-8", "replace").splitlines())
+        errors = [line[7:] for line in lines if line[:7].lower() == "error: "]
+        if errors and errors[-1] != "Exception:":
             return errors[-1][:500]
         return result.last_line()
 
@@ -156,14 +145,14 @@ class PipSource(PackageSource):
 
     def _elsewhere(self, tree: str) -> list[str]:
         """What the environment's distributions have below the prefix, but outside of the tree."""
-        found = set()
+        prefix, found = self.beside(), set()
         for record in glob.glob(os.path.join(glob.escape(tree), "*.dist-info", "RECORD")):
             with open(record, encoding="utf-8", errors="surrogateescape") as lines:
                 named = (line.rpartition(",")[0].rpartition(",")[0] for line in lines
                          if line.startswith("../"))  # fmt: skip
-                found |= {os.path.relpath(os.path.join(tree, path), self.prefix) for path in named}
+                found |= {os.path.relpath(os.path.join(tree, path), prefix) for path in named}
         return [path for path in found
-                if not path.startswith("../") and os.path.lexists(os.path.join(self.prefix, path))]
+                if not path.startswith("../") and os.path.lexists(os.path.join(prefix, path))]
 
     def _is_linked(self, distribution: str) -> bool:
         try:

@@ -161,7 +161,11 @@ class PackageSource:
             return normal(version), ""
         for tag in (latest, rc) if channel == "rc" else (latest,):
             if tag is not None and not is_version(tag):
-                raise self.refusal(f"{tag[:100]!r}, which is no semantic version", latest, rc)
+                raise RefusedError(
+                    "no_such_version",
+                    f"{self.name}'s registry offers {tag[:100]!r} of {self.package}, which is no "
+                    "semantic version: nothing was changed",
+                )
         wanted, note = choose(channel, latest, rc)
         if wanted is None:
             raise self.refusal(f"a version for {channel}", latest, rc)

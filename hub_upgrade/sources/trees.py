@@ -7,12 +7,13 @@ the prefix: commands, and links to them) and `kept.json`, which says where all o
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 
 from hub_upgrade.errors import HostError
-from hub_upgrade.host import files
+from hub_upgrade.host import files, mounts
 from hub_upgrade.host.files import Unreadable
 from hub_upgrade.shapes import Any, NamedTuple
 
@@ -41,6 +42,7 @@ def keep(layout: Layout, name: str, wanted: str = "") -> str:
     kept = os.path.join(layout.beside, KEPT + name)
     making = kept + MAKING
     try:
+        _refuse_mounts(layout)
         _sweep(layout, wanted)
         os.mkdir(making, 0o700)
         _copy(layout.tree, os.path.join(making, "tree"))
@@ -77,7 +79,7 @@ def put_back(kept: str) -> None:
     if os.path.lexists(copy):
         if os.path.lexists(layout.tree):
             shutil.rmtree(replaced, ignore_errors=True)
-            os.rename(layout.tree, replaced)
+            _move_away(layout.tree, replaced)
         os.makedirs(os.path.dirname(layout.tree), exist_ok=True)
         os.rename(copy, layout.tree)
     for path in layout.outside:
@@ -96,6 +98,31 @@ def forget(kept: str) -> None:
     if os.path.lexists(kept):
         os.rename(kept, kept + DOOMED)
     shutil.rmtree(kept + DOOMED, ignore_errors=True)
+
+
+def _move_away(tree: str, replaced: str) -> None:
+    try:
+        os.rename(tree, replaced)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.rmtree(tree)  # an overlay does not rename what its lower layer has
+
+
+def _refuse_mounts(layout: Layout) -> None:
+    """What lies on another mount could not be put back by renaming it."""
+    commands = os.path.join(layout.prefix, "bin")
+    paths = [path for path in (layout.tree, layout.beside, commands) if os.path.isdir(path)]
+    try:
+        mountinfo = mounts.read()
+        found: set[object] = {mounts.covering(mountinfo, os.path.realpath(path)) for path in paths}
+    except (OSError, ValueError):  # macOS
+        found = {os.stat(path).st_dev for path in paths}
+    if len(found) > 1:
+        raise HostError(
+            f"{' and '.join(paths)} lie on different mounts, so that the way back would not be "
+            "open: nothing was changed"
+        )
 
 
 def _layout_of(kept: str) -> Layout:

@@ -125,7 +125,8 @@ class Told(unittest.TestCase):
     def test_python_s_own_way_of_writing_a_version_is_understood(self) -> None:
         for text, version in (
             ("1.2.0rc1", "1.2.0-rc.1"), ("1.2", "1.2.0"), ("2", "2.0.0"),
-            ("1.0a2", "1.0.0-alpha.2"), ("v1.2.3", "1.2.3"), ("1.2.3-rc.4", "1.2.3-rc.4"), ("01.2.3", "1.2.3"),
+            ("1.0a2", "1.0.0-alpha.2"), ("v1.2.3", "1.2.3"),
+            ("1.2.3-rc.4", "1.2.3-rc.4"), ("01.2.3", "1.2.3"),
         ):  # fmt: skip
             self.assertEqual(told(text), version)
 

@@ -16,7 +16,7 @@ from hub_upgrade.domain.installed import Installed
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import Operation, Request, Undo
 from hub_upgrade.errors import HostError, RefusedError
-from hub_upgrade.host import files, hub_process, managed_store
+from hub_upgrade.host import hub_process, managed_store
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.host.status_store import StatusStore
