@@ -196,11 +196,11 @@ class ManagedTransaction:
         if previous is None or not self._source.has(previous.undo):
             raise RefusedError("nothing_to_roll_back", "there is no version kept to go back to")
         self._journal.line(f"the version before is {previous.version}")
-        self._keep(target_version=previous.version)
+        commit = previous.undo.value if previous.undo.kind == op.COMMIT else None
+        self._keep(target_version=previous.version, integrity=commit)
         self._journal.step(op.REWRITING, undo=self._kept)
-        if previous.undo.kind == op.COMMIT:  # a version like any other
-            kept = Kept(previous.version, previous.undo.value)
-            self._source.swap(kept, self._journal.output)
+        if commit:  # a version like any other
+            self._source.swap(Kept(previous.version, commit), self._journal.output)
         else:
             self._source.revert(previous.undo, self._journal.output)
         there = self._source.installed()
@@ -345,7 +345,6 @@ class ManagedTransaction:
             there = self._source.installed().version or "nothing"
             error = f"{why}; what was kept of {old} is gone, and {there} lies there: reinstall it"
         elif restarted:
-            self._reject()
             error, back = self._old_again(why)
         elif not why.endswith("changed"):
             error = f"{why}; what was rewritten is put back, {old} runs on"
@@ -381,7 +380,8 @@ class ManagedTransaction:
         again = operation.rolled_back_to is not None
         if not again:
             if operation.process and seen.process == operation.process:
-                return f"{taken}; {old} runs on", None
+                return f"{taken}; {old} runs on", None  # and nobody has seen the new one
+            self._reject()
             if operation.undo == NONE:
                 unknown = "what lay there before is not known, and nothing was put back"
                 return f"{taken}; {unknown}", None

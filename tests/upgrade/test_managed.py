@@ -47,6 +47,7 @@ class World:
         self.sick: set[str] = set()
         self.fails: Callable[[], None] = lambda: None
         self.restarts = 0
+        self.refuses = False
         self.told = True
         self.acts: list[str] = []
         self.kill_at = -1
@@ -129,6 +130,8 @@ class FakeRestarter:
     def restart(self, process: str, again: bool) -> str:
         if not process:
             return "nobody is signalled"
+        if self._world.refuses:
+            raise HostError("NOT restarted: it does not end")
         self._world.act("restart")
         if process == str(self._world.process):
             self._world.restarts += 1
@@ -320,6 +323,20 @@ class ManagedTest(unittest.TestCase):
         self.assertEqual(ManagedTransaction(record, parts).run(), 3)
         self.assertEqual((self.record().reason, self.record().source), ("deploy it", "container"))
         self.assertEqual(set(self.world.acts), {"record", "recorded"})
+
+    def test_a_restart_that_is_refused_leaves_the_old_one_running_and_nothing_is_rejected(
+        self,
+    ) -> None:
+        self.world.refuses = True
+        self.claim()
+        self.assertEqual(self.go(), 1)
+        record = self.record()
+        self.assertIn("NOT restarted: it does not end", record.error or "")
+        self.assertIn("1.0.0 runs on", record.error or "")
+        self.assertIsNone(record.rolled_back_to)
+        self.assertEqual(managed_store.read(self.home).rejected, ())
+        self.assertEqual((self.world.restarts, self.hooks()), (0, ["backup"]))
+        self.is_true("refused")
 
     def test_what_was_kept_and_is_gone_is_told_and_nothing_waits_for_it(self) -> None:
         def fails() -> None:
