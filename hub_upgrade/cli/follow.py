@@ -36,6 +36,7 @@ from hub_upgrade.domain.operation import (
     to_wire,
 )
 from hub_upgrade.domain.settle import NEXT_START
+from hub_upgrade.domain.versions import is_version
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import operation_log
 from hub_upgrade.host.files import Home
@@ -268,8 +269,9 @@ def advice(home: Home, operation: Operation) -> list[str]:
         return []
     told = []
     early = STEPS.index(operation.step)
-    if operation.rolled_back_to and operation.target_version:
-        command = f"hub.pyz upgrade --version {operation.target_version}"
+    if operation.rolled_back_to and is_version(operation.target_version or ""):
+        own = " --self" if operation.request.itself else ""
+        command = f"hub.pyz upgrade{own} --version {operation.target_version}"
         told.append(f"It is not tried again until you name it: {command}")
     elif early < STEPS.index(REWRITING) and "nothing was changed" not in str(operation.error):
         told.append(f"Nothing was changed: {operation.current_version} stays.")
