@@ -27,6 +27,12 @@ from tests.e2e.harness import CONFIG, FINISHED, Hub, build, wait_for
 
 MARGIN = 1 << 18
 """What a file system takes for itself, to note where a file lies."""
+IDLE = '#!/bin/sh\ncase " $* " in *" add "*|*" install "*) exit 0;; esac'
+IDLE_PIP = b"""\
+import sys
+if "install" in sys.argv and "--dry-run" not in sys.argv:
+    sys.exit(0)
+"""
 KEPT_ALIVE_S = 0.1
 """How long the runtime waits before it runs the command again."""
 
@@ -169,6 +175,25 @@ class Machine:
         finally:
             for found in pip:
                 (self.directory / "pip").rename(found)
+
+    @contextlib.contextmanager
+    def with_a_tool_that_does_nothing(self) -> Iterator[str]:
+        """The tool says that it has installed, and has not; gives the PATH to use."""
+        path = self.directory / "odd tools"
+        path.mkdir()
+        for tool in ("bun", "npm"):
+            real = shutil.which(tool, path=self.environment["PATH"])
+            (path / tool).write_text(f'{IDLE}\nexec {real} "$@"\n')
+            (path / tool).chmod(0o755)
+        kept = {}
+        for pip in self.directory.glob("place/prefix/lib/python*/site-packages/pip/__main__.py"):
+            kept[pip] = pip.read_bytes()
+            pip.write_bytes(IDLE_PIP + kept[pip])
+        try:
+            yield f"{path}:{self.environment['PATH']}"
+        finally:
+            for pip, content in kept.items():
+                pip.write_bytes(content)
 
     def break_down(self, fault: str) -> None:
         """The registry or remote does this from now on."""

@@ -123,6 +123,30 @@ class Rows(MachineCase):
         machine.break_down(registry.SLOW)
         self.goes(machine, "1.1.0")
 
+    def test_a_file_that_is_corrupt_leaves_what_was_there(self) -> None:
+        machine = self.machine()
+        machine.place.publish("1.1.0")
+        machine.place.registry.corrupt(machine.place.package, "1.1.0")
+        before = machine.place.tree()
+        record = self.upgrade(machine, 1)
+        self.assertIn(machine.place.manager, record["error"])
+        self.stays(machine)
+        self.assertEqual(machine.place.tree(), before)
+        machine.place.publish("1.2.0")
+        self.goes(machine, "1.2.0")
+
+    def test_another_version_left_on_the_disk_is_no_upgrade(self) -> None:
+        machine = self.machine()
+        machine.place.publish("1.1.0")
+        before = machine.place.tree()
+        with machine.with_a_tool_that_does_nothing() as path:
+            done = machine.command("upgrade", PATH=path)
+        record = machine.record()
+        self.assertEqual((done.returncode, record["phase"]), (1, "failed"), done.stderr)
+        self.assertIn("1.0.0 lies there afterwards, and not 1.1.0", record["error"])
+        self.stays(machine)
+        self.assertEqual(machine.place.tree(), before)
+
     # --- a version that is no good ---
 
     def taken_back(self, behaviour: str, part: str) -> None:
