@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the suite of install sources needs: git, strace, node and npm (Debian, where they are not on
+# What the suite of install sources needs: git, strace, curl, e2fsprogs, node and npm (Debian, where they are not on
 # the path), bun (the npm registry), and pip in a virtual environment made with $PYTHON, else with
 # the python3 on the path.
 # Usage: sh install.sh OUTSIDE_DIR; safe to run again.
@@ -14,6 +14,8 @@ venv=$outside/venv
 wanted=
 command -v git >/dev/null || wanted="$wanted git"
 command -v strace >/dev/null || wanted="$wanted strace"
+command -v curl >/dev/null || wanted="$wanted curl"
+command -v mkfs.ext4 >/dev/null || wanted="$wanted e2fsprogs"
 command -v npm >/dev/null || wanted="$wanted nodejs npm"
 if [ -n "$wanted" ]; then
     export DEBIAN_FRONTEND=noninteractive
