@@ -88,6 +88,15 @@ class PackageCase(unittest.TestCase):
                     times[path] = about.st_mtime_ns
         return self.place.tree(), times
 
+    def assert_same(self, before: tuple[bytes, dict[str, int]], what: str = "") -> None:
+        """Everything is as it was. What is not is told in short: all of it is megabytes."""
+        now = self.everything()
+        changed = set(before[0].split(b"\n")) ^ set(now[0].split(b"\n"))
+        times = set(before[1].items()) ^ set(now[1].items())
+        told = [repr(line[:150]) for line in changed] + [str(pair) for pair in times]
+        self.assertEqual(sorted(told)[:20], [], what)
+        self.assertTrue(now == before, what)
+
     def passed_over(self, path: str) -> bool:
         """What is no part of what is installed: caches, what is kept, pip compiling itself."""
         marks = ("/.parachute-", "/install/cache/", "/pip/", "/kill-")
@@ -163,7 +172,7 @@ class PackageCase(unittest.TestCase):
                     lambda: self.source.resolve("latest", None), self.place.package, part
                 )
                 self.place.mend()
-        self.assertEqual(self.everything(), before)
+        self.assert_same(before)
         self.assertEqual(self.source.resolve("latest", None).version, "1.1.0")
 
     def test_a_slow_registry_is_waited_for_and_a_silent_one_is_not(self) -> None:
@@ -190,7 +199,7 @@ class PackageCase(unittest.TestCase):
                     )
                 self.place.cut_off()
                 self.source.revert(undo, ignore)
-                self.assertEqual(self.everything(), before)
+                self.assert_same(before)
                 self.source.discard(undo)
                 self.place.mend()
 
@@ -202,7 +211,7 @@ class PackageCase(unittest.TestCase):
         undo = self.source.keep(NAME)
         self.host_error(lambda: self.source.swap(resolved, ignore), self.place.package)
         self.source.revert(undo, ignore)
-        self.assertEqual(self.everything(), before)
+        self.assert_same(before)
 
     def test_another_version_than_the_pinned_one_is_seen(self) -> None:
         other = json.dumps({"name": self.place.package, "version": "6.6.6"}).encode()
@@ -219,7 +228,7 @@ class PackageCase(unittest.TestCase):
             self.assertIn("1.1.0", error.sentence)
         self.assertNotEqual(self.source.installed().version, "1.1.0")
         self.source.revert(undo, ignore)
-        self.assertEqual(self.everything(), before)
+        self.assert_same(before)
 
     def manifest_in(self, version: str) -> str:
         return "package.json"
@@ -334,7 +343,7 @@ class PackageCase(unittest.TestCase):
         self.place.cut_off()
         for _ in range(2):
             self.source.revert(undo, ignore)
-            self.assertEqual(self.everything(), before)
+            self.assert_same(before)
 
     def mount(self, *words: str | Path) -> None:
         """Until the test ends."""
@@ -350,7 +359,8 @@ class PackageCase(unittest.TestCase):
                 self.fill(free)
                 error = self.host_error(lambda: self.source.keep(NAME), "No space left")
                 self.assertIn("nothing was changed", error.sentence)
-                self.assertEqual((self.everything(), self.listing()), (before, listing))
+                self.assert_same(before)
+                self.assertEqual(self.listing(), listing)
 
     @unittest.skipIf(os.geteuid(), "only root mounts a disk of its own")
     def test_a_full_disk_when_the_tree_is_rewritten(self) -> None:
@@ -370,7 +380,7 @@ class PackageCase(unittest.TestCase):
                 self.fill(0)
                 self.place.cut_off()
                 self.source.revert(undo, ignore)
-                self.assertEqual(self.everything(), before)
+                self.assert_same(before)
                 self.source.discard(undo)
                 self.place.mend()
 
@@ -402,18 +412,17 @@ class PackageCase(unittest.TestCase):
         reached = 0
         for inject, numbers, where in self.moments():
             for number in numbers:
-                with self.subTest(inject=inject, number=number, where=where):
-                    self.forget_downloads()
-                    undo = self.source.keep(NAME)
-                    words = f"inject={inject}:signal=KILL:when={number}"
-                    killed = self.swap_under([*KILLING, words, *where], resolved)
-                    self.assertTrue(self.source.has(undo))
-                    self.place.cut_off()
-                    self.source.revert(undo, ignore)
-                    self.assertEqual(self.everything(), before)
-                    self.assertEqual(self.litter(), [])
-                    self.source.discard(undo)
-                    self.place.mend()
+                self.forget_downloads()
+                undo = self.source.keep(NAME)
+                words = f"inject={inject}:signal=KILL:when={number}"
+                killed = self.swap_under([*KILLING, words, *where], resolved)
+                self.assertTrue(self.source.has(undo))
+                self.place.cut_off()
+                self.source.revert(undo, ignore)
+                self.assert_same(before, f"killed at {inject} {number} {where}")
+                self.assertEqual(self.litter(), [])
+                self.source.discard(undo)
+                self.place.mend()
                 reached += killed
                 if not killed:
                     break  # it makes no more such calls
@@ -451,11 +460,9 @@ class PackageCase(unittest.TestCase):
                 self.place.cut_off()
                 status = self.revert_killed(undo, calls, point)
                 self.assertIn(status, (0, KILLED))
-                with self.subTest(calls=calls, point=point):
+                for time in ("once", "twice"):
                     self.source.revert(undo, ignore)
-                    self.assertEqual(self.everything(), before)
-                    self.source.revert(undo, ignore)
-                    self.assertEqual(self.everything(), before)
+                    self.assert_same(before, f"killed at {calls} {point}, again {time}")
                 self.source.discard(undo)
                 self.place.mend()
                 if not status:
