@@ -32,7 +32,7 @@ from tests.e2e.moments import pausing
 from tests.outside.sources import programs, registry
 from tests.outside.sources.beside import NEW, NEXT, OLD, BesideCase
 from tests.outside.sources.machine import Machine
-from tests.outside.sources.places import OURS as KEPT
+from tests.outside.sources.snapshot import set_aside
 
 SLOW_S = 600.0
 PROBATION_S = 4
@@ -139,8 +139,9 @@ class KilledCase(BesideCase):
         machine.place.publish(NEXT)
         self.goes(machine, NEXT)
         self.assertEqual(self.starts(machine) - 1, restarts + 1)
-        kept = machine.place.prefix.rglob  # what is kept no longer goes after the last word
-        wait_for(lambda: len(list(kept(f"{KEPT}*"))) == 1, "one way back, and nothing else")
+        # What is kept no longer goes after the last word.
+        prefix = str(machine.place.prefix)
+        wait_for(lambda: len(set_aside(prefix)) == 1, "one way back, and nothing else")
 
     # --- nothing was changed ---
 

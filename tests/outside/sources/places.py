@@ -31,8 +31,6 @@ from tests.outside.sources.snapshot import snapshot
 
 OUTSIDE = Path(os.environ.get("OUTSIDE", ".outside")).resolve() / "sources"
 BUN_TOOL = OUTSIDE / "node_modules" / ".bin" / "bun"
-OURS = ".parachute-"
-"""How the names begin of what is set aside; no part of what is installed."""
 
 
 class PackagePlace:
@@ -141,8 +139,7 @@ class PackagePlace:
 
     def tree(self, *without: str) -> bytes:
         """All that is installed, to the byte; without what Python compiles for itself."""
-        kept = {path.name for path in self.prefix.rglob(f"{OURS}*")}
-        return snapshot(str(self.prefix), ("__pycache__", *kept, *without))
+        return snapshot(str(self.prefix), ("__pycache__", *without))
 
     def installed(self) -> str:
         """The version that lies there, as its own file tells it."""

@@ -419,6 +419,21 @@ class Submodules(Moves):
         self.assertEqual(self.content(), "one")
         self.assertEqual(self.scene.tree(), before)
 
+    def test_one_that_a_killed_git_had_half_moved_is_brought_back_to_the_byte(self) -> None:
+        self.add()
+        self.source.discard(self.forward())
+        before = self.scene.tree()
+        part = self.hub / "vendor" / "the pärt"
+        old = self.scene.head(part)
+        self.advance("two")
+        git(self.scene.author / "vendor" / "the pärt", "pull", "--quiet", "origin", "main")
+        self.scene.publish("1.2.0")
+        undo = self.forward()
+        git(part, "read-tree", old)  # the files come first, the index and HEAD after them
+        git(part, "update-ref", "--no-deref", "HEAD", old)
+        self.source.revert(undo, ignore)
+        self.assertEqual(self.scene.tree(), before)
+
     def test_one_that_cannot_be_had_fails_and_all_goes_back(self) -> None:
         self.add()
         before = self.scene.tree()
