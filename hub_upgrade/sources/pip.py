@@ -44,17 +44,14 @@ class PipSource(PackageSource):
     def resolve(self, channel: str, version: str | None) -> Resolved:
         """As the port says; the digest is that of the file that pip would install."""
         offered = self._offered()
-        while True:
-            stable = max((one for one in offered if "-" not in one), key=sort_key, default=None)
-            candidates = (one for one in offered if channel_of(one) == "rc")
-            rc = max(candidates, key=sort_key, default=None)
-            wanted, note = self.pinned(channel, version, stable, rc)
-            digest, yanked = self._report(wanted)
-            if not digest and wanted not in offered:  # pip lists nothing that was yanked
-                raise self.refusal(wanted, stable, rc)
-            if version or not yanked:
-                return Resolved(wanted, digest, note)
-            offered.remove(wanted)
+        stable = max((one for one in offered if "-" not in one), key=sort_key, default=None)
+        candidates = (one for one in offered if channel_of(one) == "rc")
+        rc = max(candidates, key=sort_key, default=None)
+        wanted, note = self.pinned(channel, version, stable, rc)
+        digest = self._digest(wanted)
+        if not digest and wanted not in offered:  # what was yanked is not listed, but is there
+            raise self.refusal(wanted, stable, rc)
+        return Resolved(wanted, digest, note)
 
     def _offered(self) -> set[str]:
         """The versions that the index has for this Python.
@@ -73,21 +70,18 @@ class PipSource(PackageSource):
         found = listed[-1][len(_AVAILABLE):].split(",") if listed else []
         return {version for version in map(semantic, map(str.strip, found)) if version}
 
-    def _report(self, version: str) -> tuple[str, bool]:
-        """What tells the file of a version from any other, and whether it was yanked.
+    def _digest(self, version: str) -> str:
+        """What tells the file of a version from any other, or "".
 
         Wheels alone: of anything else pip would run the code.
         """
         words = ["install", "--dry-run", "--report", "-", "--quiet", "--no-deps", *QUIET]
         words += ["--ignore-installed", "--only-binary", ":all:", f"{self.package}=={version}"]
-        result = self.question(words)
         try:
-            entry = json.loads(result.stdout)["install"][0]
-            hashes = entry["download_info"]["archive_info"]["hashes"]
-            yanked = entry.get("is_yanked") or b"yanked version" in result.stderr
-            return f"sha256={hashes['sha256']}", bool(yanked)
+            entry = json.loads(self.question(words).stdout)["install"][0]
+            return f"sha256={entry['download_info']['archive_info']['hashes']['sha256']}"
         except (ValueError, LookupError, TypeError):
-            return "", False
+            return ""
 
     def install_words(self, version: str) -> list[str]:
         quiet = ("--progress-bar", "off", "--no-warn-script-location", "--no-color")

@@ -335,7 +335,7 @@ class PackageCase(unittest.TestCase):
         for name in ("upper", "work"):
             (disk / name).mkdir()
         prefix = self.place.prefix
-        layers = f"lowerdir={prefix},upperdir={disk}/upper,workdir={disk}/work"
+        layers = f"lowerdir={prefix},upperdir={disk}/upper,workdir={disk}/work,redirect_dir=off"
         self.mount("-t", "overlay", "-o", layers, "overlay", prefix)
         before = self.everything()
         undo = self.source.keep(NAME)
@@ -471,15 +471,37 @@ class PackageCase(unittest.TestCase):
         self.source.discard(self.source.keep(NAME))  # it sweeps
         self.assertEqual(self.kept(), [])
 
+    def test_keeping_killed_at_each_of_its_moves(self) -> None:
+        before = self.everything()
+        whole = Undo(TREE, os.path.join(self.source.beside(), ".parachute-kept-" + NAME))
+        made = [(RENAMES, range(1, 60)), ("mkdir,mkdirat", (1, 2, 4)), (REMOVALS, (1, 9))]
+        for calls, points in made:
+            for point in points:
+                self.source.discard(self.source.keep(NAME))  # it sweeps
+                self.assertEqual(self.kept(), [])
+                self.source.keep(NAME)
+                killed = self.killed(f"keep({NAME!r})", calls, point)
+                if self.source.has(whole):
+                    self.source.revert(whole, ignore)
+                self.assert_same(before, f"killed at {calls} {point}")
+                if not killed:
+                    break
+            self.assertGreater(point, 1)
+
     def revert_killed(self, undo: Undo, calls: str, point: int) -> int:
         """Revert in a process that is killed at its n-th call; 0 when there is no such."""
+        return self.killed(f"revert(Undo(*{tuple(undo)!r}), print)", calls, point)
+
+    def killed(self, call: str, calls: str, point: int) -> int:
+        """Make a call of the source in a process that is killed at its n-th system call of that
+        kind; 0 when it made no such."""
         code = (
             "import sys; from hub_upgrade.sources.package import package_source;"
             "from hub_upgrade.domain.install import Place;"
             "from hub_upgrade.domain.managed import Managed;"
             "from hub_upgrade.domain.operation import Undo;"
             f"place = Place(*{tuple(self.place.place)!r});"
-            f"package_source(place, Managed()).revert(Undo(*{tuple(undo)!r}), print)"
+            f"package_source(place, Managed()).{call}"
         )
         inject = f"inject={calls}:signal=KILL:when={point}"
         argv = [*KILLING, inject, sys.executable, "-B", "-c", code]
