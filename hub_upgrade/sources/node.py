@@ -46,18 +46,17 @@ class NodeSource(PackageSource):
     def version_on_disk(self) -> str:
         """As its package.json says."""
         path = os.path.join(self.modules(), self.package, "package.json")
-        version = json.loads(files.read_regular(path)).get("version")
-        return version if isinstance(version, str) else ""
+        return _text(files.read_json(path), "version") or ""
 
     def resolve(self, channel: str, version: str | None) -> Resolved:
         """As the port says; the digest is `dist.integrity`."""
-        tags = (self._view("latest") or self._view("rc") or {}).get("dist-tags") or {}
-        latest, rc = tags.get("latest"), tags.get("rc")
+        tags = (self._view("latest") or self._view("rc") or {}).get("dist-tags")
+        latest, rc = _text(tags, "latest"), _text(tags, "rc")
         wanted, note = self.pinned(channel, version, latest, rc)
         found = self._view(wanted)
         if found is None or found["version"] != wanted:
             raise self.refusal(wanted, latest, rc)
-        return Resolved(wanted, str((found.get("dist") or {}).get("integrity") or ""), note)
+        return Resolved(wanted, _text(found.get("dist"), "integrity") or "", note)
 
     def _view(self, wanted: str) -> Any:
         """What the registry says of one tag or version; None where it has none."""
@@ -168,3 +167,9 @@ class NpmSource(NodeSource):
         for found in os.listdir(scope):
             if found.startswith(f".{name}-") and len(found) == len(name) + 10:
                 shutil.rmtree(os.path.join(scope, found), ignore_errors=True)
+
+
+def _text(told: object, name: str) -> str | None:
+    """What an object of JSON says by that name, if it is a text."""
+    value = told.get(name) if isinstance(told, dict) else None
+    return value if isinstance(value, str) else None
