@@ -131,7 +131,8 @@ class AloneMachine(Machine):
 
         def look() -> bool:
             record = self.record()
-            return record.get("operation_id") == op and record.get("phase") in FINISHED
+            over = record.get("operation_id") == op and record.get("phase") in FINISHED
+            return over and not self.helper_lives()
 
         wait_for(look, f"the end of {op}: {self.record()}\n{self.helper_log(op)}")
         return self.record()
