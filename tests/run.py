@@ -52,6 +52,11 @@ def is_outside(name: str) -> bool:
     return name.startswith("tests.outside.")
 
 
+def is_long(name: str) -> bool:
+    """Whether a module comes before the others: the last ones must be short."""
+    return ".e2e." in name or name.endswith((".test_build", ".test_packed", ".test_model"))
+
+
 def find(only: list[str], skip: list[str], crash: bool, outside: bool = False) -> list[str]:
     """The names of the wanted modules; the slow ones first, so that they do not come last."""
     names = [
@@ -66,7 +71,7 @@ def find(only: list[str], skip: list[str], crash: bool, outside: bool = False) -
         and (not only or any(_matches(name, pattern) for pattern in only))
         and not any(_matches(name, pattern) for pattern in skip)
     ]
-    return sorted(wanted, key=lambda name: (not is_crash(name), ".e2e." not in name, name))
+    return sorted(wanted, key=lambda name: (not is_crash(name), not is_long(name), name))
 
 
 def _matches(name: str, pattern: str) -> bool:
