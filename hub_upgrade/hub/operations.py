@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 
-from hub_upgrade.domain.operation import SUCCEEDED, Operation
+from hub_upgrade.domain.operation import PENDING, RUNNING, SUCCEEDED, Operation
 from hub_upgrade.domain.settle import Running
 from hub_upgrade.host import log, processes
 from hub_upgrade.host.files import Home, Lock
@@ -15,6 +16,8 @@ from hub_upgrade.upgrade import recovery
 from hub_upgrade.upgrade.accept import StartHelper
 from hub_upgrade.upgrade.ports import Store
 
+GUARD_S = 1.0
+GUARD_POLL_S = 0.02
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 """Between two helpers that go on with what a dead one left: one that dies at once must not spin."""
@@ -90,14 +93,29 @@ class OpenOperation:
         ended = (reason or recovery.HELPER_DIED) + self._unwritten
         if not self._is_restored(record):
             return
-        settled = recovery.settle_now(
-            self._home, self._store, self._running, self._launcher_alive(), ended
-        )
+        settled = self._settled(ended)
+        if reason is not None:
+            settled = self._last_word(settled, ended)
         self._tell(settled)
         if reason is None:
             self._go_on(settled)
         waits = settled is not None and not settled.finished and settled.error
         self._unwritten = f" ({waits})" if waits else ""
+
+    def _settled(self, ended: str) -> Operation | None:
+        return recovery.settle_now(
+            self._home, self._store, self._running, self._launcher_alive(), ended
+        )
+
+    def _last_word(self, record: Operation | None, ended: str) -> Operation | None:
+        """The hub stops: the guard of a killed helper's tool holds the lock for a moment more."""
+        deadline = time.monotonic() + GUARD_S
+        while record is not None and record.phase in (PENDING, RUNNING) and not record.is_managed:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(GUARD_POLL_S)
+            record = self._settled(ended)
+        return record
 
     def _is_restored(self, record: Operation | None) -> bool:
         """Whether `after_rollback` has no part in it, or is done."""
