@@ -57,10 +57,6 @@ class ManagedHub:
             raise RefusedError("overloaded", sentence, 503)
         return known._replace(version=self.version)
 
-    def known(self) -> Survey | None:
-        """The same, None for nothing yet."""
-        return self._known
-
     def refresh(self) -> None:
         """Find out anew; once more afterwards, if that is under way."""
         self._again = self._asking

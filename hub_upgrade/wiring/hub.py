@@ -55,6 +55,15 @@ def release_of(home: Home, program: str) -> str | None:
     return os.path.basename(directory) if inside else None
 
 
+def whom_to_signal(operation: Operation, looked_after: ManagedHub | None) -> int:
+    """Whom the helper of an operation may signal: the launcher, or the managed hub's process."""
+    if operation.is_managed:
+        return operation.hub_pid
+    if looked_after is None or operation.request.itself:
+        return LAUNCHER_PID
+    return looked_after.survey().pid
+
+
 def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) -> Hub:
     """The hub with all its real parts."""
     home = settings.home
@@ -68,15 +77,7 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
     if serving.get("pid") != LAUNCHER_PID:
         serving = {}  # another launcher's: ours could not write its own
     looked_after = ManagedHub(loop, home, settings.hub, program) if settings.hub else None
-
-    def hub_pid(operation: Operation) -> int:
-        if operation.is_managed:
-            return operation.hub_pid
-        if looked_after is None or operation.request.itself:
-            return LAUNCHER_PID
-        return looked_after.survey().pid
-
-    start = helper_starter(home, program, hub_pid)
+    start = helper_starter(home, program, lambda operation: whom_to_signal(operation, looked_after))
 
     def start_helper(operation: Operation, lock: Lock) -> int:
         pid = start(operation, lock)

@@ -89,7 +89,6 @@ class ManagedHubTest(unittest.TestCase):
 
     def test_nothing_is_told_before_anything_is_known(self) -> None:
         self.refused()
-        self.assertIsNone(self.hub.known())
         self.looked("2.0.0")
         self.refused()
         self.surveyed(UP)
@@ -143,7 +142,7 @@ class ManagedHubTest(unittest.TestCase):
         for output in (b"", b"{}", b"[]", b'{"decision": 1}', b"\xff"):
             self.hub.refresh()
             self.surveys.pop(0)(ChildResult(1, output, b"Traceback\nno room\n"))
-            self.assertEqual(self.hub.known(), UP)
+            self.assertEqual(self.hub.survey(), UP)
         self.assertIn("no room", self.said.call_args[0][1])
 
     def test_one_that_cannot_be_started_is_tried_again(self) -> None:
