@@ -69,6 +69,7 @@ def its_last_words_are_kept_from_a_launcher_that_did_not_run(scene: Scene) -> No
     wait_for(lambda: hub.boot()["trial"], "the trial to be taken up")
     os.kill(hub.launcher_pid, signal.SIGSTOP)
     try:
+        os.kill(before.hub, signal.SIGUSR1)  # as the launcher does, which may not have come to it
         wait_for(lambda: before.hub not in children_of(hub.launcher_pid), "the trial's death")
     finally:
         os.kill(hub.launcher_pid, signal.SIGCONT)
