@@ -39,7 +39,7 @@ def domain_with(label: str, pid: int = 0) -> str:
     for whichever): `gui/UID`, `user/UID` or `system`, "" for none. Never raises."""
     uid = os.getuid()
     for domain in (f"gui/{uid}", f"user/{uid}", SYSTEM) if uid else (SYSTEM,):
-        job, _words = _look(f"{domain}/{label}")
+        job, _why = _look(f"{domain}/{label}")
         if job is not None and (not pid or _is_of(pid, job)):
             return domain
     return ""
@@ -83,7 +83,7 @@ class LaunchdRestarter:
         gone = f"process {old} is gone" if old else "no process of it was known"
         lives = hub_process.lives(process)
         if again and not lives:
-            job, _words = _look(self._target)
+            job, _why = _look(self._target)
             if job is not None and job.pid not in (0, old):
                 return f"{gone}, and launchd runs {self._target} as process {job.pid} already"
             done = self._ask("kickstart", self._target)  # without -k: it ends nothing
@@ -98,7 +98,7 @@ class LaunchdRestarter:
         # launchctl answers with an error, or not in time, and launchd does it all the same.
         if self._runs_anew(old):
             return f"{self._command}: {said}; yet {gone}, and launchd has started it again"
-        raise HostError(f"{gone}, and launchd does not start it again: {said}; run: {self._command}")
+        raise HostError(f"{gone}, and launchd does not start it: {said}; run: {self._command}")
 
     def tell(self) -> list[str]:
         """See upgrade.ports.Restarter."""
@@ -122,7 +122,7 @@ class LaunchdRestarter:
     def _runs_anew(self, old: int) -> bool:
         deadline = time.monotonic() + AGAIN_S
         while True:
-            job, _words = _look(self._target)
+            job, _why = _look(self._target)
             if job is not None and job.pid not in (0, old):
                 return True
             if time.monotonic() > deadline:
