@@ -1,6 +1,6 @@
 # Needs Python 3.9 or newer and make. Only `lint` (two tools, into .tools/), `crash` (strace,
-# e2fsprogs), `image` (mmdebstrap, and Debian packages into a scratch directory), `e2e` and
-# `e2e-sources` (what each tests/outside/*/install.sh names) fetch anything.
+# e2fsprogs), `image` (mmdebstrap, and Debian packages into a scratch directory), and `e2e`,
+# `e2e-sources` and `e2e-restarters` (what each tests/outside/*/install.sh names) fetch anything.
 
 PYTHON ?= python3
 FULL ?=
@@ -10,7 +10,7 @@ TOOLS = .tools/$(RUFF)-$(MYPY)
 TYPED = hub_upgrade build_pyz.py tests $(wildcard bench)
 CRASH_LIMIT_S = $(if $(FULL),43200,1500)
 
-.PHONY: build run test test-all crash image e2e e2e-sources lint bench clean
+.PHONY: build run test test-all crash image e2e e2e-sources e2e-restarters lint bench clean
 
 build:
 	$(PYTHON) build_pyz.py
@@ -40,10 +40,11 @@ image:
 # suite installs what it needs by its own install.sh (a registry may hiccup once), Debian's packages
 # or into .outside/.
 e2e:
-	@for script in $(filter-out tests/outside/sources/%,$(wildcard tests/outside/*/install.sh)); do \
+	@for script in $(filter-out %/sources/install.sh %/restarters/install.sh,$(wildcard tests/outside/*/install.sh)); do \
 	    sh $$script $(CURDIR)/.outside || sh $$script $(CURDIR)/.outside || exit 1; \
 	done
-	OUTSIDE=$(CURDIR)/.outside $(PYTHON) -m tests.run --outside --skip outside.sources --limit 900
+	OUTSIDE=$(CURDIR)/.outside $(PYTHON) -m tests.run --outside --skip outside.sources \
+	    --skip outside.restarters --limit 900
 
 # Other programs' hubs, installed by the real bun, npm, pip and git, some of them in containers
 # (root, Debian).
@@ -52,6 +53,13 @@ e2e-sources:
 	    sh $$script $(CURDIR)/.outside || sh $$script $(CURDIR)/.outside || exit 1; \
 	done
 	OUTSIDE=$(CURDIR)/.outside $(PYTHON) -m tests.run --outside --only outside.sources --limit 900
+
+# What keeps a hub alive, and restarts it: systemd as process 1 and as a user's manager, containers
+# (root, Debian).
+e2e-restarters:
+	@script=tests/outside/restarters/install.sh; \
+	sh $$script $(CURDIR)/.outside || sh $$script $(CURDIR)/.outside
+	OUTSIDE=$(CURDIR)/.outside $(PYTHON) -m tests.run --outside --only outside.restarters --limit 900
 
 lint: $(TOOLS)
 	@passed=0; failed=0; \
