@@ -38,12 +38,14 @@ FILES = {
     "Ship your own service with it": "service/server.js",
 }
 """Which files of examples/ stand in which section, word by word."""
+LINKED = frozenset({"compose.yaml", "fly.toml", "kubernetes.yaml", "render.yaml"})
+"""Those that it leads to: their comments say the rest."""
 NOT_TYPED = (
-    "# /etc/", "# A base, and five lines", " POST ──>", "// A service", '{"hub": ',
+    "# /etc/", "# A base, and six lines", " POST ──>", "// A service", '{"hub": ',
     "python3 hub.pyz helper --op ID",
 )  # fmt: skip
 """How the blocks begin that are files, diagrams or patterns."""
-NOT_OURS = frozenset({"--health-cmd", "--version"})
+NOT_OURS = frozenset({"--format", "--health-cmd", "--start-period", "--timeout", "--version"})
 """Flags of docker and of build_pyz.py."""
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
@@ -79,7 +81,10 @@ class ReadmeTest(unittest.TestCase):
             for name in files.split():
                 named.add(name.partition("/")[0])
                 self.assertIn((ROOT / "examples" / name).read_text(), texts, name)
-        self.assertEqual(named | {"tour.py"}, {path.name for path in (ROOT / "examples").iterdir()})
+        for name in LINKED:
+            self.assertIn(f"](examples/{name})", self.readme.prose)
+        there = {path.name for path in (ROOT / "examples").iterdir()}
+        self.assertEqual(named | LINKED | {"tour.py"}, there)
 
     def test_the_example_of_a_managed_hub_is_well_formed_and_says_the_defaults(self) -> None:
         text = next(block.text for block in self.readme.blocks if block.first[:8] == '{"hub": ')

@@ -37,11 +37,11 @@ def setUpModule() -> None:
 
 
 class Dockerfile(unittest.TestCase):
-    def test_it_is_a_base_and_five_lines(self) -> None:
+    def test_it_is_a_base_and_six_lines(self) -> None:
         text = (ROOT / "examples" / "Dockerfile").read_text()
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
         words = [line.split()[0] for line in lines]
-        self.assertEqual(words, ["ARG", "FROM", "COPY", "ENV", "RUN", "USER", "CMD"])
+        self.assertEqual(words, ["ARG", "FROM", "COPY", "ENV", "RUN", "USER", "HEALTHCHECK", "CMD"])
 
 
 class Hub(PodmanCase):
