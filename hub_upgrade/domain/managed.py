@@ -17,9 +17,13 @@ MANAGERS = (BUN, NPM, PIP)
 DEFAULT_PACKAGE = "@openparachute/hub"
 DEFAULT_HEALTH_URL = "http://127.0.0.1:1939/health"
 DEFAULT_VERSION_FIELD = "version"
+SERVICE = ".service"
+RESTARTS = ("auto", "systemd", "launchd", "container", "exit", "none")
 HERE = ("127.0.0.1", "localhost", "::1")
 MOST_TEXT = 1000
+LONGEST_NAME = 255
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~")
+_IN_UNITS = _PLAIN.union("@:\\") - {"~"}
 
 
 class Managed(NamedTuple):
@@ -34,6 +38,9 @@ class Managed(NamedTuple):
     health_url: str = DEFAULT_HEALTH_URL
     version_field: str = DEFAULT_VERSION_FIELD
     verify_signature: bool = False
+    unit: str | None = None
+    label: str | None = None
+    restart: str = RESTARTS[0]
 
     @property
     def address(self) -> tuple[str, int]:
@@ -68,6 +75,8 @@ def parse(raw: object) -> tuple[Managed | None, list[str]]:
                 problems.append(f"hub.{key} must be {why}; the default is used")
             else:
                 found[key] = tuple(value) if isinstance(value, list) else value
+    if "unit" in found:
+        found["unit"] = found["unit"].removesuffix(SERVICE) + SERVICE
     return Managed(**found), problems
 
 
@@ -87,6 +96,19 @@ def package_problem(name: object) -> str | None:
         if all(part and part[0] not in ".-_~" and _PLAIN.issuperset(part) for part in parts):
             return None
     return "the name of a package, such as @openparachute/hub"
+
+
+def _named(kind: str, example: str) -> Any:
+    """A unit's or a label's name: never a path, nor what a tool would take for an option."""
+
+    def problem(value: object) -> str | None:
+        name = value if isinstance(value, str) else ""
+        short = 0 < len(name) <= LONGEST_NAME - len(SERVICE)
+        if short and _IN_UNITS.issuperset(name) and name[0] not in "-.":
+            return None
+        return f"the name of a {kind}, such as {example}"
+
+    return problem
 
 
 def _one_of(*allowed: str) -> Any:
@@ -141,4 +163,7 @@ _CHECKS: dict[str, Any] = {
     "health_url": _url,
     "version_field": _text,
     "verify_signature": _flag,
+    "unit": _named("systemd service", "parachute-hub.service"),
+    "label": _named("launchd job", "computer.parachute.hub"),
+    "restart": _one_of(*RESTARTS),
 }

@@ -141,15 +141,34 @@ class Candidate(Protocol):
 
 
 class Restarter(Protocol):
-    """Whoever keeps the managed hub alive, and restarts it."""
+    """Whoever keeps the managed hub alive, and restarts it. Every call may wait for tools, each
+    within a time limit of its own; none is ever asked for a password."""
 
-    def restart(self, process: str, again: bool) -> str:
+    by_manager: bool
+    """A manager restarts it by its name: no process is ever signalled by us, and none need be
+    known to be asked for."""
+    limit_s: int
+    """How long `restart` may take at most, in seconds; known once `check` was called."""
+
+    def check(self) -> str:
+        """Before anything is touched: could it be restarted? A line for the log and the evidence.
+
+        Touches nothing. Raises RefusedError or HostError, with the words of whoever would refuse.
+        """
+
+    def restart(self, process: str, again: bool, back: bool = False) -> str:
         """End the hub's process (host.hub_process.identity; "" where none is known), so that it is
         started again; a line for the log. Never two restarts for one call.
 
-        `again` says that an earlier call may have done it already, and was not seen to. Raises
-        HostError when it was NOT restarted, with the words of whoever refused.
+        `again` says that an earlier call may have done it already, and was not seen to. `back` that
+        what is to be started was put back, whatever failed before. Raises HostError when it does
+        not run anew, with the words of whoever refused and the command that would do it; where the
+        old process lives on, the sentence begins with "NOT restarted".
         """
+
+    def tell(self) -> list[str]:
+        """What the manager says of the hub now, and the last that it printed, where the manager
+        keeps that: for the log of one that did not come up. Never raises."""
 
 
 class Preflight(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from pathlib import Path
 from typing import Any
 
 from build_pyz import VERSION_FILE
@@ -22,6 +23,12 @@ TALKS = Bad(
     + "\n_say = Hub._say\n"
     + "Hub._say = lambda self, text: [junk(self, text), _say(self, text)][1]",
 )
+
+
+def _is_pending(pid: int, number: signal.Signals) -> bool:
+    status = Path("/proc", str(pid), "status").read_text()
+    pending = int(status.partition("ShdPnd:")[2].split()[0], 16)
+    return bool(pending >> (number - 1) & 1)
 
 
 def _connect(hub: Hub) -> socket.socket:
@@ -66,10 +73,12 @@ def its_last_words_are_kept_from_a_launcher_that_did_not_run(scene: Scene) -> No
     bad.publish(scene.repository, row.build(REAL_HOME))
     hub, before, prober = scene.begin()
     made = scene.command(hub)
-    wait_for(lambda: hub.boot()["trial"], "the trial to be taken up")
+    wait_for(lambda: hub.record().get("step") == "preflight", "the preflight")
+    os.kill(before.hub, signal.SIGSTOP)
+    wait_for(lambda: _is_pending(before.hub, signal.SIGUSR1), "the launcher to tell the hub")
     os.kill(hub.launcher_pid, signal.SIGSTOP)
+    os.kill(before.hub, signal.SIGCONT)
     try:
-        os.kill(before.hub, signal.SIGUSR1)  # as the launcher does, which may not have come to it
         wait_for(lambda: before.hub not in children_of(hub.launcher_pid), "the trial's death")
     finally:
         os.kill(hub.launcher_pid, signal.SIGCONT)
