@@ -8,6 +8,7 @@ from hub_upgrade.cli import client, entry
 from hub_upgrade.cli.arguments import JSON, Arguments, Command, Option
 from hub_upgrade.domain.operation import CHANNELS, REDEPLOY_REQUIRED
 from hub_upgrade.host.files import Home
+from hub_upgrade.restarters import chosen
 from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import accept
 from hub_upgrade.upgrade.managed_plan import make_managed_plan
@@ -87,8 +88,10 @@ def _found_out(home: Home, given: Arguments) -> dict[str, Any]:
     asked = (given.channel, given.version, given.allow_downgrade)
     if desk.survey is None or given.self:
         return make_plan(desk, source, *asked)
-    rewriter = command.source_of(desk.survey().decision.place, command.managed_of(home))
-    return make_managed_plan(desk, rewriter, *asked)
+    seen, managed = desk.survey(), command.managed_of(home)
+    rewriter = command.source_of(seen.decision.place, managed)
+    restarter = chosen.made(chosen.look(managed, seen.pid, ours=True), seen.pid)
+    return make_managed_plan(desk, rewriter, restarter, *asked)
 
 
 def lines(made: dict[str, Any]) -> list[str]:

@@ -100,8 +100,9 @@ class Operation(NamedTuple):
     commit; `process` was the hub's process before the restart, and `command` tells its command line
     from others; `told` is the process that a helper may signal, None for nobody; `failure` says why
     it is being taken back; `place` is where it is installed (domain.install.Place, its fields in
-    order): once something was rewritten, that cannot be found out any more. `install` is what
-    section 1 of the contract calls the install source. `step_limit_s` is how long the present step
+    order), and `restarter` who restarts it (domain.restart.word_of): once something was rewritten,
+    that cannot be found out any more. `install` is what section 1 of the contract calls the install
+    source. `step_limit_s` is how long the present step
     may take, where the settings say so.
     """
 
@@ -141,6 +142,7 @@ class Operation(NamedTuple):
     install: str | None = None
     place: tuple[str, ...] = ()
     step_limit_s: int | None = None
+    restarter: str | None = None
 
     @property
     def is_managed(self) -> bool:
@@ -182,7 +184,8 @@ class Operation(NamedTuple):
 _ABSENT_WHEN_NONE = frozenset(
     {"error", "finished_at", "progress", "undo", "rolled_back_to", "helper_pid",
      "helper_start_time", "current_release", "target_release", "target_digest", "boot_rebuilt",
-     "integrity", "process", "told", "command", "failure", "install", "step_limit_s"}
+     "integrity", "process", "told", "command", "failure", "install", "step_limit_s",
+     "restarter"}
 )  # fmt: skip
 
 
@@ -250,6 +253,7 @@ def from_wire(raw: object) -> Operation | None:
         install=_text(raw, "install"),
         place=_lines(raw, "place"),
         step_limit_s=_number(raw.get("step_limit_s")),
+        restarter=_text(raw, "restarter"),
     )
 
 

@@ -15,11 +15,11 @@ class RestartFacts(NamedTuple):
     """What was seen of the hub's process, `pid` (0 for none), and of whoever may keep it alive.
 
     `service` is the systemd service whose control group it is in, `scope` whose manager's that is,
-    and `main` whether it is the main process there. `units` are the units of the name that hub.json
-    says, or of the usual name, that are installed and do not start hub.pyz itself: scope and name
-    (another than was asked for, where that is an alias). `booted`: systemd runs this machine.
-    `domain` is the launchd domain (gui/501) that has loaded the label, "" for none. `ours`: the
-    operation was accepted by hub.pyz, whose end nobody would notice.
+    and `main` whether it is the main process there, or a child of a mere wrapper. `units` are the
+    units of the name that hub.json says, or of the usual name, that are installed and do not start
+    hub.pyz itself: scope and name (another than was asked for, where that is an alias). `booted`:
+    systemd runs this machine. `domain` is the launchd domain (gui/501) that has loaded the label,
+    "" for none. `ours`: the operation was accepted by hub.pyz, whose end nobody would notice.
     """
 
     pid: int = 0
@@ -58,6 +58,29 @@ def choose(managed: Managed, facts: RestartFacts) -> Choice:
     else:
         found = _systemd(managed, facts)
     return found or _exit(facts)
+
+
+def word_of(choice: Choice) -> str:
+    """For the record: who restarts it once something is rewritten is not decided again."""
+    return f"{choice.kind} {choice.scope} {choice.name}".rstrip()
+
+
+def from_word(word: str) -> Choice:
+    """As `word_of` made it; anything else is a process to be asked to stop."""
+    kind, _, rest = word.partition(" ")
+    scope, _, name = rest.partition(" ")
+    if kind == NONE or (kind in (SYSTEMD, LAUNCHD) and scope and name):
+        return Choice(kind, "as it was decided", name, scope)
+    return Choice(EXIT, "as it was decided")
+
+
+def evidence_of(choice: Choice) -> str:
+    """One line on who restarts it, and from what that is known."""
+    if choice.refused:
+        return f"restarted by: nobody ({choice.refused})"
+    who = {EXIT: "a SIGTERM", NONE: "whoever runs it"}.get(choice.kind)
+    who = who or f"{choice.kind}, {choice.name} ({choice.scope})"
+    return f"restarted by: {who}: {choice.why}"
 
 
 def _launchd(managed: Managed, facts: RestartFacts) -> Choice | None:

@@ -14,8 +14,8 @@ from hub_upgrade.host.executed import HubProcess, executed_from
 from hub_upgrade.host.reading import names_in, text_of
 
 __all__ = [
-    "HubProcess", "age_s", "alike", "command_of", "executed_from", "identity", "is_ancestor",
-    "listener_of", "lives", "look",
+    "HubProcess", "age_s", "alike", "ancestors", "command_of", "executed_from", "identity",
+    "is_ancestor", "listener_of", "lives", "look", "name_of",
 ]  # fmt: skip
 PROC = "/proc"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -103,6 +103,20 @@ def is_ancestor(pid: int, of: int) -> bool:
     return _is_ancestor(pid, of, hub_process_macos.parents() if sys.platform == "darwin" else {})
 
 
+def name_of(pid: int) -> str:
+    """A process's name, as it may have changed it; "" where that is not to be seen."""
+    return text_of(f"{PROC}/{pid}/comm").strip()
+
+
+def ancestors(pid: int) -> list[int]:
+    """Its parent, that one's parent, and so on, as far as they are to be seen in /proc."""
+    found: list[int] = []
+    while pid and len(found) < DEEPEST:
+        pid = _parent(pid)
+        found += [pid] if pid else []
+    return found
+
+
 def _eldest(pids: list[int], parents: dict[int, int]) -> int:
     """The one that the others descend from, 0 for none."""
     eldest = [one for one in pids if not any(_is_ancestor(other, one, parents) for other in pids)]
@@ -165,7 +179,7 @@ def _pids() -> list[int]:
 def _holds(pid: int, sockets: set[str]) -> bool:
     place = f"{PROC}/{pid}/fd"
     held = any(_link(f"{place}/{name}") in sockets for name in names_in(place))
-    return held and text_of(f"{PROC}/{pid}/comm").strip() not in HOLDERS_OF_SOCKETS
+    return held and name_of(pid) not in HOLDERS_OF_SOCKETS
 
 
 def _parent(pid: int) -> int:

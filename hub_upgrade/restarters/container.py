@@ -1,5 +1,5 @@
 """A hub without a manager, in a container or kept alive by something else: it is asked to stop,
-and the runtime runs its command again."""
+and the runtime runs its command again. And one that nobody is to restart."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 import signal
 import time
 
-from hub_upgrade.errors import HostError
+from hub_upgrade.domain.restart import Choice, evidence_of
+from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import hub_process
 
 LEAVE_S = 60.0
@@ -20,7 +21,19 @@ POLL_S = 0.05
 class ContainerRestarter:
     """Section 7 of the contract, its last row."""
 
-    def restart(self, process: str, again: bool) -> str:
+    by_manager = False
+    limit_s = int(LEAVE_S + LEFT_BY_ITSELF_S)
+
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+
+    def check(self) -> str:
+        """How it is restarted; raises RefusedError where its end would be ours."""
+        if self._choice.refused:
+            raise RefusedError("cannot_restart", f"{self._choice.refused}; nothing was changed")
+        return evidence_of(self._choice)
+
+    def restart(self, process: str, again: bool, back: bool = False) -> str:  # noqa: ARG002
         """Have the process end that has this identity ("" where nobody knows one); a line for the
         log. `again`: it may have been asked to already, and is given time first.
 
@@ -48,6 +61,32 @@ class ContainerRestarter:
                 f"restart the hub by hand: kill {pid}"
             )
         return f"process {pid} was asked to stop, and is gone: whatever runs it starts it again"
+
+    def tell(self) -> list[str]:
+        """Nothing: there is no manager to be asked."""
+        return []
+
+
+class NobodyRestarter:
+    """Nobody is asked, ever: whoever runs the hub restarts it."""
+
+    by_manager = False
+    limit_s = 0
+
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+
+    def check(self) -> str:
+        """That it is to be restarted by somebody else."""
+        return evidence_of(self._choice)
+
+    def restart(self, process: str, again: bool, back: bool = False) -> str:  # noqa: ARG002
+        """Say so."""
+        return f"{self._choice.why}: whoever runs the hub must restart it now"
+
+    def tell(self) -> list[str]:
+        """Nothing."""
+        return []
 
 
 def _gone(process: str, limit_s: float) -> bool:

@@ -12,9 +12,9 @@ import traceback
 
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.install import Decision
-from hub_upgrade.domain.installed import Installed
-from hub_upgrade.domain.managed import GIT, Managed
+from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import Operation, Undo
+from hub_upgrade.domain.restart import Choice, word_of
 from hub_upgrade.errors import HostError, HubError, RefusedError
 from hub_upgrade.host import hub_process, managed_store
 from hub_upgrade.host.files import Home
@@ -25,14 +25,19 @@ from hub_upgrade.shapes import Any, NamedTuple
 from hub_upgrade.upgrade import hooks
 from hub_upgrade.upgrade.hub_watch import HubWatch, Seen, is_new, prove
 from hub_upgrade.upgrade.journal import Journal, LostError
+from hub_upgrade.upgrade.managed_words import (
+    REVERT_S,
+    STEP_MARGIN_S,
+    is_there,
+    name_of,
+    not_to_be_proven,
+    proof_limit_s,
+    taken_back,
+)
 from hub_upgrade.upgrade.ports import Restarter, Rewriter, Store
 from hub_upgrade.upgrade.transaction import refuse_target
 
 NONE = Undo(op.NOTHING, "-")
-PROOF_MARGIN_S = 60
-"""Time of a proof beside what the settings say of it."""
-REVERT_S = 2400
-"""How long putting back may take: a checkout's install command is run again."""
 
 
 class Parts(NamedTuple):
@@ -46,6 +51,7 @@ class Parts(NamedTuple):
     decision: Decision
     source: Rewriter | None
     watch: HubWatch
+    choice: Choice
     restarter: Restarter
     log: OperationLog
 
@@ -69,6 +75,7 @@ class ManagedTransaction:
         self._parts = parts
         self._settings = parts.settings
         self._source: Any = parts.source
+        self._restarter = parts.restarter
         self._journal = Journal(operation, parts.store, parts.log)
         self._late = operation.phase == op.RESTARTING
         self._kept: Undo | None = None
@@ -124,7 +131,7 @@ class ManagedTransaction:
         seen = self._parts.watch.look()
         process = seen.process or self._parts.watch.told
         if not process:
-            raise _not_to_be_proven(self._parts.managed, seen.answered)
+            raise not_to_be_proven(self._parts.managed, seen.answered)
         command = hub_process.command_of(int(process.partition(":")[0]))
         self._parts.watch.command = command
         self._journal.step(
@@ -133,7 +140,8 @@ class ManagedTransaction:
             source=decision.source, reason=decision.reason, evidence=decision.evidence,
             install=decision.place.source if decision.place else None,
             place=tuple(decision.place or ()), process=process, command=command or None,
-            told=self._parts.watch.told or None,
+            told=None if self._restarter.by_manager else self._parts.watch.told or None,
+            restarter=word_of(self._parts.choice),
         )  # fmt: skip
         if self._operation.kind == op.ROLLBACK:
             self._to_previous()
@@ -172,6 +180,7 @@ class ManagedTransaction:
         if lies_there:
             text = f"{resolved.version} lies there already, and {running or 'nothing'} runs"
             self._journal.line(f"{text}: it is only restarted")
+            self._journal.line(self._restarter.check())
             self._restart(undo=NONE, **target)
             return
         if running and there.version != running:
@@ -180,6 +189,7 @@ class ManagedTransaction:
                 f"{there.version or 'nothing'} lies on the disk, and {running} runs: the way back "
                 "would not be open; restart the hub first; nothing was changed",
             )
+        self._journal.line(self._restarter.check())
         self._keep(**target)
         self._back_up()
         self._journal.step(op.REWRITING, undo=self._kept, **target)
@@ -196,6 +206,7 @@ class ManagedTransaction:
         if previous is None or not self._source.has(previous.undo):
             raise RefusedError("nothing_to_roll_back", "there is no version kept to go back to")
         self._journal.line(f"the version before is {previous.version}")
+        self._journal.line(self._restarter.check())
         commit = previous.undo.value if previous.undo.kind == op.COMMIT else None
         self._keep(target_version=previous.version, integrity=commit)
         self._journal.step(op.REWRITING, undo=self._kept)
@@ -225,11 +236,20 @@ class ManagedTransaction:
 
     # --- restarted, and proven ------------------------------------------------------------------
 
-    def _restart(self, again: bool = False, **fields: object) -> None:
-        self._journal.step(op.HANDING_OVER, op.RESTARTING, **fields)
+    def _restart(self, again: bool = False, **fields: Any) -> None:
         operation, seen = self._operation, self._parts.watch.look()
-        done = again or seen.version == operation.target_version
-        if done and is_new(operation.process or "", seen):
+        target = fields.get("target_version") or operation.target_version
+        done = (again or seen.version == target) and is_new(operation.process or "", seen)
+        if self._restarter.by_manager:
+            fields["step_limit_s"] = STEP_MARGIN_S + 2 * self._restarter.limit_s
+            if not (again or done):  # the manager may have had to start it since
+                fields["process"] = seen.process or operation.process
+        self._journal.step(op.HANDING_OVER, op.RESTARTING, **fields)
+        if done:
+            self._prove()
+        elif self._restarter.by_manager:
+            process = self._operation.process or ""
+            self._journal.line(self._restarter.restart(process, again))
             self._prove()
         else:
             self._prove(**self._signal(seen, again))
@@ -245,11 +265,16 @@ class ManagedTransaction:
             pid = told.partition(":")[0]
             self._journal.line(f"process {pid} does not run the hub: it was not signalled")
             told, nobody = "", True
-        self._journal.line(self._parts.restarter.restart(told, again))
+        self._journal.line(self._restarter.restart(told, again))
         if not nobody:
             return {}
         watch.told = ""
         return {"told": None, "process": seen.process or self._operation.process}
+
+    @property
+    def _is_asked(self) -> bool:
+        """Whether somebody was, or would be, asked to restart it: else it is waited for."""
+        return self._restarter.by_manager or bool(self._operation.told)
 
     def _prove(self, **fields: Any) -> None:
         watch = self._parts.watch
@@ -257,7 +282,7 @@ class ManagedTransaction:
         self._journal.step(op.PROVING, step_limit_s=limit_s, **fields)
         operation = self._operation
         before, target = operation.process or "", operation.target_version or ""
-        if not operation.told and not is_new(before, watch.look()):
+        if not self._is_asked and not is_new(before, watch.look()):
             return  # nobody knows when it is restarted: whoever looks then, goes on
         why = prove(watch, self._settings, target, before, self._late)
         if not why:
@@ -336,6 +361,8 @@ class ManagedTransaction:
         """Put back what was kept, restart if need be, and say so. Again is safe."""
         operation = self._operation
         restarted = operation.phase == op.RESTARTING
+        if restarted and operation.step != op.REVERTING:
+            self._tell()
         self._reverting(failure=why)
         undo = operation.undo or NONE
         old = operation.current_version
@@ -351,9 +378,14 @@ class ManagedTransaction:
         self._source.discard(undo)
         self._journal.finish(op.FAILED, error, rolled_back_to=back)
 
+    def _tell(self) -> None:
+        for line in self._restarter.tell():
+            self._journal.line(line)
+
     def _reverting(self, **fields: Any) -> None:
         limit_s = proof_limit_s(self._settings) + hooks.limit_s(self._settings)
-        self._journal.step(op.REVERTING, step_limit_s=limit_s + REVERT_S, **fields)
+        limit_s += REVERT_S + 2 * self._restarter.limit_s
+        self._journal.step(op.REVERTING, step_limit_s=limit_s, **fields)
 
     def _is_back(self, undo: Undo, old: str) -> bool:
         """Bring it back; False where what was kept is gone. Raises HostError or OSError where it
@@ -373,8 +405,7 @@ class ManagedTransaction:
         The restart is recorded first, with whom it is to end: it may be our end too.
         """
         operation = self._operation
-        what = "rollback to" if operation.kind == op.ROLLBACK else "upgrade to"
-        taken = f"the {what} {operation.target_version} was taken back: {why}"
+        taken = taken_back(operation, why)
         old, watch = operation.current_version, self._parts.watch
         seen = watch.look()
         again = operation.rolled_back_to is not None
@@ -386,13 +417,14 @@ class ManagedTransaction:
                 unknown = "what lay there before is not known, and nothing was put back"
                 return f"{taken}; {unknown}", None
             self._run_after_rollback()
-            if not operation.told:
+            if not self._is_asked:
                 return f"{taken}; {old} is put back, and runs once the hub is restarted", old
             self._reverting(process=seen.process or operation.process, rolled_back_to=old)
         before = self._operation.process or ""
         try:
-            self._journal.line(self._parts.restarter.restart(before, again))
+            self._journal.line(self._restarter.restart(before, again, back=True))
         except HostError as error:
+            self._tell()
             return f"{taken}; {old} is put back, but {error.sentence}", old
         trouble = prove(watch, self._settings, old, before)
         if trouble:
@@ -410,30 +442,3 @@ class ManagedTransaction:
         line = hooks.after_rollback(self._settings, self._operation, self._journal.output)
         if line:
             self._journal.line(line)
-
-
-def proof_limit_s(settings: Settings) -> int:
-    """How long a proof may take, in seconds."""
-    return int(settings.ready_timeout_s + settings.probation_max_s) + PROOF_MARGIN_S
-
-
-def name_of(install: str | None, version: str, digest: str | None) -> str:
-    """By what it is known as rejected: a checkout's version may stay the same for long."""
-    return (digest or version) if install == GIT else version
-
-
-def is_there(resolved: Any, there: Installed) -> bool:
-    """Whether what lies on the disk is what was resolved."""
-    same = not there.digest or there.digest == resolved.digest
-    return bool(same and there.version == resolved.version)
-
-
-def _not_to_be_proven(managed: Managed, answered: bool) -> RefusedError:
-    """Success is a new process: without knowing the old one, nobody could tell."""
-    if not answered:
-        sentence = f"the hub does not answer at {managed.health_url}: start it first"
-        return RefusedError("not_running", sentence)
-    return RefusedError(
-        "not_running",
-        f"which process answers at {managed.health_url} cannot be told: run this as its user",
-    )

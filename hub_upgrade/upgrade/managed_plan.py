@@ -8,15 +8,16 @@ from hub_upgrade.host import managed_store
 from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import accept
 from hub_upgrade.upgrade.accept import Desk
-from hub_upgrade.upgrade.managed import is_there, name_of
+from hub_upgrade.upgrade.managed_words import is_there, name_of
 from hub_upgrade.upgrade.plan import add_stops, begun
-from hub_upgrade.upgrade.ports import Rewriter
+from hub_upgrade.upgrade.ports import Restarter, Rewriter
 from hub_upgrade.upgrade.transaction import refuse_target
 
 
 def make_managed_plan(
     desk: Desk,
     source: Rewriter | None,
+    restarter: Restarter,
     channel: str | None,
     version: str | None,
     allow_downgrade: bool,
@@ -40,6 +41,7 @@ def make_managed_plan(
             rejected = managed_store.read(desk.home).rejected
             name = name_of(subject.install, resolved.version, resolved.digest)
             refuse_target(subject.version, request, resolved.version, name in rejected)
+            restarter.check()
     except HubError as error:
         stops.append(error)
     add_stops(plan, desk, subject.decision, stops)

@@ -6,20 +6,32 @@ import os
 
 from hub_upgrade.domain import place
 from hub_upgrade.domain.managed import GIT, Managed
+from hub_upgrade.domain.restart import Choice, evidence_of
 from hub_upgrade.host import checkout, hub_process, place_facts
 from hub_upgrade.host.files import Home
+from hub_upgrade.restarters import chosen
 from hub_upgrade.upgrade.hub_watch import HubWatch
 from hub_upgrade.upgrade.survey_record import Survey
 
 
-def survey(home: Home, managed: Managed, watch: HubWatch, persists: bool | None) -> Survey:
+def survey(
+    home: Home,
+    managed: Managed,
+    watch: HubWatch,
+    persists: bool | None,
+    choice: Choice | None = None,
+) -> Survey:
     """What is to be seen now; may run git, and wait for the hub's answer. Never raises.
 
-    `persists` is the operator's word on whether home survives a restart, None for none.
+    `persists` is the operator's word on whether home survives a restart, None for none. `choice` is
+    who restarts it, where that is decided already.
     """
     seen = _survey(home, managed, watch, persists)
-    came_up = seen.version and not seen.pid  # or its process is not for us to see
-    return _survey(home, managed, watch, persists) if came_up else seen
+    if seen.version and not seen.pid:  # it came up, or its process is not for us to see
+        seen = _survey(home, managed, watch, persists)
+    choice = choice or chosen.look(managed, seen.pid, ours=True)
+    evidence = (*seen.decision.evidence, evidence_of(choice))
+    return seen._replace(decision=seen.decision._replace(evidence=evidence))
 
 
 def _survey(home: Home, managed: Managed, watch: HubWatch, persists: bool | None) -> Survey:

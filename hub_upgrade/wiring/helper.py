@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 
 from hub_upgrade.domain.install import Place
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import PENDING, REDEPLOY_REQUIRED, RESTARTING, Operation
+from hub_upgrade.domain.restart import NONE, Choice, from_word
 from hub_upgrade.domain.transitions import WHOLE_LIMIT_S
 from hub_upgrade.errors import HostError, UsageError
-from hub_upgrade.host import boot_store, operation_log
+from hub_upgrade.host import boot_store, interpreter, operation_log
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.host.status_store import StatusStore
-from hub_upgrade.restarters.container import ContainerRestarter
+from hub_upgrade.restarters import chosen, scope
 from hub_upgrade.restarters.own_launcher import OwnLauncher
 from hub_upgrade.settings import RELEASES, Settings, read_config
 from hub_upgrade.sources.pyz import PyzSource
 from hub_upgrade.upgrade import hooks, recovery
 from hub_upgrade.upgrade.hub_watch import HubWatch
-from hub_upgrade.upgrade.managed import ManagedTransaction, Parts, proof_limit_s
+from hub_upgrade.upgrade.managed import ManagedTransaction, Parts
+from hub_upgrade.upgrade.managed_words import proof_limit_s
 from hub_upgrade.upgrade.preflight import Preflight
 from hub_upgrade.upgrade.survey import survey
 from hub_upgrade.upgrade.transaction import Transaction
@@ -61,7 +64,7 @@ def run(
         return EXIT_IN_FLIGHT
     settings = command.settings(home, None)
     signal.alarm(WHOLE_LIMIT_S + proof_limit_s(settings) + 3 * hooks.limit_s(settings))
-    return _owned(home, store, operation_id, channel, settings, hub_pid, complain)
+    return _owned(home, store, operation_id, channel, settings, hub_pid, complain, lock)
 
 
 def _record(store: StatusStore, operation_id: str, channel: str) -> Operation:
@@ -83,6 +86,7 @@ def _owned(
     settings: Settings,
     hub_pid: int | None,
     complain: Callable[[Exception], int],
+    lock: Lock,
 ) -> int:
     try:
         record = _record(store, operation_id, channel)  # before the lock it was another's to change
@@ -93,7 +97,7 @@ def _owned(
     log = OperationLog(operation_log.open_log(home, operation_id))
     if _is_of_another(record, home, settings, hub_pid):
         launcher = OwnLauncher(home)
-        code = _managed(record, home, store, settings, hub_pid, log)
+        code = _managed(record, home, store, settings, hub_pid, log, lock)
     else:
         launcher = OwnLauncher(home, hub_pid)
         if record.phase == RESTARTING:
@@ -127,20 +131,39 @@ def _managed(
     settings: Settings,
     hub_pid: int | None,
     log: OperationLog,
+    lock: Lock,
 ) -> int:
     managed = settings.hub or Managed()
     if record.phase == PENDING and record.install is not None:
         # Accepted beside it, by who looked a moment ago: the hub may be another process by now.
         hub_pid = HubWatch(managed, hub_pid).pid() or hub_pid
     watch = HubWatch(managed, hub_pid)
-    decision = survey(home, managed, watch, settings.home_persists).decision
+    choice = _choice(record, managed, watch)
+    line = scope.leave(choice, record.operation_id, _anew(), lock.fd)
+    if line:
+        log.line(line)
+    if choice.kind == NONE:
+        watch.told = ""
+    decision = survey(home, managed, watch, settings.home_persists, choice).decision
     if record.is_managed and len(record.place) == len(Place()):
         decision = decision._replace(place=Place(*record.place))
     parts = Parts(
         home, store, settings, managed, decision, source_of(decision.place, managed), watch,
-        ContainerRestarter(), log,
+        choice, chosen.made(choice, watch.pid()), log,
     )  # fmt: skip
     return ManagedTransaction(record, parts).run()
+
+
+def _anew() -> list[str]:
+    """What executes us once more."""
+    return interpreter.command(os.path.realpath(sys.argv[0]), *sys.argv[1:])
+
+
+def _choice(record: Operation, managed: Managed, watch: HubWatch) -> Choice:
+    """Who restarts it: decided once."""
+    if record.is_managed:
+        return from_word(record.restarter or "")
+    return chosen.look(managed, watch.pid(), ours=bool(record.requested_by))
 
 
 def _left_by_another(home: Home, store: StatusStore, launcher: OwnLauncher) -> int:

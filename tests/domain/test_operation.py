@@ -44,6 +44,7 @@ class Wire(unittest.TestCase):
             install="package",
             place=("package", "bun", "@x/hub", "/opt/x", "/opt", ""),
             step_limit_s=330,
+            restarter="systemd user parachute-hub.service",
         )
 
     def test_a_record_reads_back_as_it_was_written(self) -> None:

@@ -15,6 +15,7 @@ from hub_upgrade.domain.install import Decision, Place
 from hub_upgrade.domain.installed import Installed
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import Operation, Request, Undo
+from hub_upgrade.domain.restart import EXIT, Choice
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import hub_process, managed_store
 from hub_upgrade.host.files import Home
@@ -27,6 +28,7 @@ from hub_upgrade.upgrade.managed import ManagedTransaction, Parts
 from tests.upgrade.scene import Resolved
 
 HALF = "half-written"
+CHOICE = Choice(EXIT, "a test")
 SETTINGS = """{"probation_s": 0.01, "ready_timeout_s": 0.1, "probation_max_s": 5, "hub": {},
 "before_upgrade": ["sh", "-c", "echo backup >> $PARACHUTE_HOME/hooks"],
 "after_rollback": ["sh", "-c", "echo restore >> $PARACHUTE_HOME/hooks"]}"""
@@ -124,10 +126,21 @@ class FakeWatch:
 
 
 class FakeRestarter:
+    """Signals a process."""
+
+    by_manager = False
+    limit_s = 0
+
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def restart(self, process: str, again: bool) -> str:
+    def check(self) -> str:
+        return "restarted by: a test"
+
+    def tell(self) -> list[str]:
+        return []
+
+    def restart(self, process: str, again: bool, back: bool = False) -> str:
         if not process:
             return "nobody is signalled"
         if self._world.refuses:
@@ -179,7 +192,8 @@ class ManagedTest(unittest.TestCase):
         decision = Decision("npm", op.IN_PLACE, "why", ("seen",), Place("package", "bun"))
         parts = Parts(
             self.home, self.store, self.settings, Managed(), decision, FakeRewriter(self.world),
-            FakeWatch(self.world), FakeRestarter(self.world), OperationLog(-1),  # type: ignore[arg-type]
+            FakeWatch(self.world), CHOICE, FakeRestarter(self.world),  # type: ignore[arg-type]
+            OperationLog(-1),
         )  # fmt: skip
         return ManagedTransaction(record, parts).run()
 
@@ -318,7 +332,8 @@ class ManagedTest(unittest.TestCase):
         decision = Decision("container", op.REDEPLOY_REQUIRED, "deploy it", ("seen",), Place())
         parts = Parts(
             self.home, self.store, self.settings, Managed(), decision, FakeRewriter(self.world),
-            FakeWatch(self.world), FakeRestarter(self.world), OperationLog(-1),  # type: ignore[arg-type]
+            FakeWatch(self.world), CHOICE, FakeRestarter(self.world),  # type: ignore[arg-type]
+            OperationLog(-1),
         )  # fmt: skip
         self.assertEqual(ManagedTransaction(record, parts).run(), 3)
         self.assertEqual((self.record().reason, self.record().source), ("deploy it", "container"))

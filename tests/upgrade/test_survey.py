@@ -8,6 +8,7 @@ from unittest import mock
 
 from hub_upgrade.domain.install import Decision, Place
 from hub_upgrade.domain.managed import Managed
+from hub_upgrade.domain.restart import Choice
 from hub_upgrade.host.files import Home
 from hub_upgrade.upgrade import survey as module
 from hub_upgrade.upgrade.hub_watch import Seen
@@ -42,7 +43,7 @@ class SurveyTest(unittest.TestCase):
             process.look = lambda pid: pid
             facts.probe_managed = lambda _home, _managed, process, _environ, _persists: process
             place.decide_managed = decided
-            return module.survey(Home("/h"), Managed(), watch, None)
+            return module.survey(Home("/h"), Managed(), watch, None, Choice("exit", "a test"))
 
     def test_one_that_came_up_meanwhile_is_looked_at_again(self) -> None:
         seen = self.survey("2.0.0", 0, 7)

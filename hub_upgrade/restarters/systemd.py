@@ -1,0 +1,178 @@
+"""A hub that is a unit of systemd's: its manager restarts it, and no process is ever signalled."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from hub_upgrade.domain.restart import SYSTEM, USER, Choice, evidence_of
+from hub_upgrade.errors import HostError, RefusedError
+from hub_upgrade.host import commands, hub_process
+from hub_upgrade.host.commands import Result
+
+SHOW_S = 15.0
+"""How long a manager may take to answer a question."""
+MARGIN_S = 30
+MOST_S = 1200
+"""How long a restart may take at most, whatever the unit says."""
+POLL_S = 0.1
+TAIL_LINES = 20
+MOST_OF_LINE = 500
+UP = ("active", "activating", "reloading", "deactivating")
+KNOWN = (
+    "Id", "LoadState", "LoadError", "ActiveState", "SubState", "Result", "MainPID", "NRestarts",
+    "Job", "ExecStart", "RefuseManualStart", "RefuseManualStop", "TimeoutStartUSec",
+    "TimeoutStopUSec",
+)  # fmt: skip
+UNITS_S = {
+    "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800,
+    "month": 2629800, "y": 31557600,
+}  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """Ours, in English; with the directory that a user's manager is found in, which nobody has
+    who did not log in."""
+    usual = f"/run/user/{os.getuid()}"
+    return {"XDG_RUNTIME_DIR": usual, **os.environ, "LC_ALL": "C"}
+
+
+def scoped(tool: str, scope: str, *arguments: str) -> list[str]:
+    """The argument list that asks the manager of that scope."""
+    return [tool, *(["--user"] if scope == USER else []), *arguments]
+
+
+def show(unit: str, scope: str) -> dict[str, str]:
+    """What a manager knows of a unit, KNOWN alone; raises HostError with its words."""
+    argv = scoped("systemctl", scope, "--no-pager", "show", f"--property={','.join(KNOWN)}")
+    done = commands.run([*argv, "--", unit], SHOW_S, environment())
+    if done.status != 0:
+        raise _failed(argv, done, SHOW_S)
+    lines = done.stdout.decode("utf-8", "replace").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def seconds(span: str) -> float:
+    """A time span as systemctl shows it (1min 30s), "infinity" and what is none as MOST_S."""
+    total = 0.0
+    for word in span.split():
+        number = word.rstrip("abcdefghijklmnopqrstuvwxyz")
+        try:
+            total += float(number) * UNITS_S[word[len(number) :]]
+        except (KeyError, ValueError):
+            return MOST_S
+    return min(total, MOST_S)
+
+
+class SystemdRestarter:
+    """`systemctl [--user] restart UNIT`."""
+
+    by_manager = True
+
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+        self._unit, self._scope = choice.name, choice.scope
+        self._since = 0.0
+        self.limit_s = MOST_S
+
+    def check(self) -> str:
+        """The manager knows the unit, and would take the order from somebody who may give it."""
+        if self._choice.refused:
+            raise RefusedError("cannot_restart", f"{self._choice.refused}; nothing was changed")
+        try:
+            seen = self._show()
+        except HostError as error:
+            words = f"{self._unit} cannot be restarted: {error.sentence}; nothing was changed"
+            raise HostError(words, error.exit_code) from error
+        why = _refusal(seen)
+        if why:
+            raise RefusedError(
+                "cannot_restart",
+                f"{self._unit} cannot be restarted: {why}; nothing was changed (hub.unit in "
+                "hub.json names the unit, hub.restart another way)",
+            )
+        return evidence_of(self._choice)
+
+    def restart(self, process: str, again: bool, back: bool = False) -> str:
+        """By the manager, which waits until the unit is up, as its type tells that."""
+        self._since = time.time()
+        seen = self._show()
+        if again:
+            self._wait_for_job(seen)
+            seen = self._show()
+            if not hub_process.lives(process) and seen.get("ActiveState") in UP:
+                return f"{self._unit} was restarted already"
+        if back or seen.get("ActiveState") == "failed":
+            commands.run(self._ask("reset-failed"), SHOW_S, environment())
+        argv = self._ask("restart")
+        done = commands.run(argv, self.limit_s, environment())
+        if done.status == 0:
+            pid = self._show().get("MainPID", "0")
+            return f"{self._unit} was restarted by its manager: process {pid}"
+        error = _failed(argv, done, self.limit_s)
+        by_hand = f"run: {self._by_hand()}"
+        if hub_process.lives(process):
+            raise HostError(f"NOT restarted: {error.sentence}; {by_hand}", error.exit_code)
+        words = f"{self._unit} did not come up: {error.sentence}"
+        raise HostError(f"{words}; {by_hand}", error.exit_code)
+
+    def tell(self) -> list[str]:
+        """The unit's state, and the last lines of its journal."""
+        try:
+            seen = self._show()
+        except HostError as error:
+            return [error.sentence]
+        names = ("ActiveState", "SubState", "Result", "NRestarts")
+        state = ", ".join(f"{name}={seen[name]}" for name in names if seen.get(name))
+        return [f"{self._unit}: {state}", *self._tail()]
+
+    def _tail(self) -> list[str]:
+        since = [f"--since=@{int(self._since)}"] if self._since else []
+        argv = scoped("journalctl", self._scope, "--no-pager", "--quiet", "--output=cat")
+        argv += [f"--lines={TAIL_LINES}", *since, f"--unit={self._unit}"]
+        done = commands.run(argv, SHOW_S, environment())
+        if done.status != 0:
+            return []
+        lines = done.stdout.decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
+        return [f"| {line[:MOST_OF_LINE]}" for line in lines if line.strip()]
+
+    def _show(self) -> dict[str, str]:
+        seen = show(self._unit, self._scope)
+        stop, start = (seconds(seen.get(f"Timeout{one}USec", "?")) for one in ("Stop", "Start"))
+        self.limit_s = min(int(2 * stop + start) + MARGIN_S, MOST_S)
+        return seen
+
+    def _wait_for_job(self, seen: dict[str, str]) -> None:
+        """Somebody's order is being carried out: ours, of a helper that was killed, most likely."""
+        deadline = time.monotonic() + self.limit_s
+        while seen.get("Job", "0") not in ("", "0") and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+            seen = self._show()
+
+    def _ask(self, verb: str) -> list[str]:
+        return scoped("systemctl", self._scope, "--no-ask-password", verb, "--", self._unit)
+
+    def _by_hand(self) -> str:
+        sudo = ["sudo"] if self._scope == SYSTEM and os.getuid() != 0 else []
+        return " ".join([*sudo, *scoped("systemctl", self._scope, "restart", self._unit)])
+
+
+def _refusal(seen: dict[str, str]) -> str:
+    """Why a manager would not restart it, in its own words as far as it has some, or ""."""
+    state = seen.get("LoadState", "")
+    if state != "loaded":
+        words = seen.get("LoadError", "").partition('"')[2].rstrip('"')
+        return words or f"its unit is {state or 'not known'}"
+    for name in ("RefuseManualStart", "RefuseManualStop"):
+        if seen.get(name) == "yes":
+            return f"its unit has {name}=yes"
+    return ""
+
+
+def _failed(argv: list[str], done: Result, limit_s: float) -> HostError:
+    if done.status is None:
+        return HostError(f"{' '.join(argv[:4])} did not end within {limit_s:g} s")
+    lines = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()
+    said = [line.strip() for line in lines if line.strip() and not line.startswith("See ")]
+    words = "; ".join(said)[:MOST_OF_LINE] or f"{argv[0]} ended with status {done.status}"
+    return HostError(words.rstrip("."), commands.MISSING if done.status == commands.MISSING else 1)
