@@ -10,7 +10,6 @@ import os
 
 from hub_upgrade.domain.restart import SYSTEMD, Choice
 from hub_upgrade.host import commands, control_group
-from hub_upgrade.host.commands import MISSING
 from hub_upgrade.restarters.systemd import SHOW_S, environment, scoped
 
 LEFT = "HUB_UPGRADE_SCOPE"
@@ -34,7 +33,7 @@ def leave(choice: Choice, operation_id: str, argv: list[str], lock: int) -> str:
     tool = scoped("systemd-run", choice.scope, *OPTIONS)
     done = commands.run([*tool, "true"], SHOW_S, environment())
     if done.status != 0:
-        return f"{stays}: {done.last_line() or f'systemd-run ended with {done.status}'}"
+        return f"{stays}: systemd-run: {done.last_line() or f'status {done.status}'}"
     name = f"hub-upgrade-{operation_id[:8]}-{os.getpid()}.scope"
     os.dup2(lock, 0, inheritable=True)
     try:
@@ -42,4 +41,4 @@ def leave(choice: Choice, operation_id: str, argv: list[str], lock: int) -> str:
             tool[0], [*tool, f"--unit={name}", "--", *argv], {**environment(), LEFT: name}
         )
     except OSError as error:
-        return f"{stays}: {error.strerror or MISSING}"
+        return f"{stays}: systemd-run: {error.strerror}"

@@ -110,11 +110,11 @@ class SystemdRestarter:
             pid = self._show().get("MainPID", "0")
             return f"{self._unit} was restarted by its manager: process {pid}"
         error = _failed(argv, done, self.limit_s)
-        by_hand = f"run: {self._by_hand()}"
+        by_hand = f"; run: {self._by_hand()}"
         if hub_process.lives(process):
-            raise HostError(f"NOT restarted: {error.sentence}; {by_hand}", error.exit_code)
+            raise HostError(f"NOT restarted: {error.sentence}{by_hand}", error.exit_code)
         words = f"{self._unit} did not come up: {error.sentence}"
-        raise HostError(f"{words}; {by_hand}", error.exit_code)
+        raise HostError(words + (by_hand if back else ""), error.exit_code)
 
     def tell(self) -> list[str]:
         """The unit's state, and the last lines of its journal."""

@@ -42,7 +42,7 @@ NONE = Undo(op.NOTHING, "-")
 
 class Parts(NamedTuple):
     """What a managed hub's operation works with; `source` is None only where `decision` says that
-    nothing is to be rewritten."""
+    nothing is to be rewritten. `note` is a line for the log, "" for none."""
 
     home: Home
     store: Store
@@ -54,6 +54,7 @@ class Parts(NamedTuple):
     choice: Choice
     restarter: Restarter
     log: OperationLog
+    note: str = ""
 
 
 class Kept(NamedTuple):
@@ -79,6 +80,8 @@ class ManagedTransaction:
         self._journal = Journal(operation, parts.store, parts.log)
         self._late = operation.phase == op.RESTARTING
         self._kept: Undo | None = None
+        if parts.note:
+            self._journal.line(parts.note)
 
     @property
     def _operation(self) -> Operation:

@@ -139,9 +139,7 @@ def _managed(
         hub_pid = HubWatch(managed, hub_pid).pid() or hub_pid
     watch = HubWatch(managed, hub_pid)
     choice = _choice(record, managed, watch)
-    line = scope.leave(choice, record.operation_id, _anew(), lock.fd)
-    if line:
-        log.line(line)
+    note = scope.leave(choice, record.operation_id, _anew(), lock.fd)
     if choice.kind == NONE:
         watch.told = ""
     decision = survey(home, managed, watch, settings.home_persists, choice).decision
@@ -149,7 +147,7 @@ def _managed(
         decision = decision._replace(place=Place(*record.place))
     parts = Parts(
         home, store, settings, managed, decision, source_of(decision.place, managed), watch,
-        choice, chosen.made(choice, watch.pid()), log,
+        choice, chosen.made(choice, watch.pid()), log, note,
     )  # fmt: skip
     return ManagedTransaction(record, parts).run()
 
