@@ -24,6 +24,8 @@ KNOWN = (
     "Job", "ExecStart", "RefuseManualStart", "RefuseManualStop", "TimeoutStartUSec",
     "TimeoutStopUSec",
 )  # fmt: skip
+HINTS = ("See ", "To force ", "followed by ", "Hint: ")
+"""How systemctl's lines of advice begin: they are of no use where it runs again by then."""
 UNITS_S = {
     "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800,
     "month": 2629800, "y": 31557600,
@@ -161,7 +163,7 @@ def _refusal(seen: dict[str, str]) -> str:
     """Why a manager would not restart it, in its own words as far as it has some, or ""."""
     state = seen.get("LoadState", "")
     if state != "loaded":
-        words = seen.get("LoadError", "").partition('"')[2].rstrip('"')
+        words = seen.get("LoadError", "").partition('"')[2].rstrip('".')
         return words or f"its unit is {state or 'not known'}"
     for name in ("RefuseManualStart", "RefuseManualStop"):
         if seen.get(name) == "yes":
@@ -173,6 +175,6 @@ def _failed(argv: list[str], done: Result, limit_s: float) -> HostError:
     if done.status is None:
         return HostError(f"{' '.join(argv[:4])} did not end within {limit_s:g} s")
     lines = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()
-    said = [line.strip() for line in lines if line.strip() and not line.startswith("See ")]
+    said = [line.strip() for line in lines if line.strip() and not line.startswith(HINTS)]
     words = "; ".join(said)[:MOST_OF_LINE] or f"{argv[0]} ended with status {done.status}"
     return HostError(words.rstrip("."), commands.MISSING if done.status == commands.MISSING else 1)
