@@ -20,6 +20,7 @@ COMMANDS = {
     "config": ("hub_upgrade.cli.config", "every setting, where it is from and what it means"),
     "doctor": ("hub_upgrade.cli.doctor", "look for what is wrong, and say what to do about it"),
     "token": ("hub_upgrade.cli.token", "make, list and revoke tokens; links to sign in"),
+    "unit": ("hub_upgrade.cli.unit", "let systemd or launchd keep the hub alive"),
     "modules": ("hub_upgrade.cli.modules", "what the hub supervises"),
     "release": ("hub_upgrade.cli.release", "publish a file into a release repository"),
     "openapi": ("hub_upgrade.cli.openapi", "the HTTP API, as an OpenAPI description"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from hub_upgrade.errors import UsageError
-from hub_upgrade.shapes import NamedTuple
+from hub_upgrade.shapes import Any, NamedTuple
 
 ECHO = 100
 """Characters of a wrong argument that are repeated."""
@@ -18,13 +18,14 @@ class Arguments(SimpleNamespace):
 
 class Option(NamedTuple):
     """One flag (`--name`, a switch unless `value` names what follows it), or, without dashes, one
-    word at its place. Without `does` it is not told of."""
+    word at its place. Without `does` it is not told of; `many` are gathered in a list."""
 
     name: str
     does: str = ""
     value: str = ""
     choices: tuple[str, ...] = ()
     needed: bool = False
+    many: bool = False
 
 
 class Command(NamedTuple):
@@ -55,7 +56,7 @@ def parse(command: Command, argv: list[str]) -> Arguments:
     """
     flags = {option.name: option for option in (*command.options, HOME)}
     places = list(command.words)
-    values: dict[str, object] = {word.name: None for word in places}
+    values: dict[str, Any] = {word.name: None for word in places}
     values.update({_key(name): None if one.value else False for name, one in flags.items()})
     rest = list(argv)
     while rest:
@@ -76,7 +77,8 @@ def parse(command: Command, argv: list[str]) -> Arguments:
             value = rest.pop(0)
         if not value:
             raise UsageError(f"{_said(option)} needs a value")
-        values[_key(option.name)] = _chosen(option, value)
+        key, chosen = _key(option.name), _chosen(option, value)
+        values[key] = [*(values[key] or ()), chosen] if option.many else chosen
     for option in (*command.words, *command.options):
         if option.needed and values[_key(option.name)] is None:
             raise UsageError(f"{_said(option)} is missing{_allowed(option)}")
