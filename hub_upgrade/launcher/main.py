@@ -362,7 +362,7 @@ class Launcher:
             self.child.kill()
 
     def _signal(self, _action: Action) -> None:
-        self._manager.stopping()
+        self._manager.stopping(self.settings.stop_s + STOP_MARGIN_S)
         self._eye.close()
         self._deadlines.clear("ready", "handoff", "end")
         if self.child is not None:

@@ -41,8 +41,14 @@ class Manager:
 
     def more_time(self) -> None:
         """A rescue takes longer than a start should."""
-        if self._address and "READY=1" not in self._said:
-            notify.send(self._address, f"EXTEND_TIMEOUT_USEC={LONGEST_START_S * 1_000_000}")
+        if "READY=1" not in self._said:
+            self._extend(LONGEST_START_S)
 
-    def stopping(self) -> None:
+    def stopping(self, limit_s: float = 0) -> None:
+        """A stop has begun, and may take so long, whatever the manager would grant."""
         self._once("STOPPING=1")
+        self._extend(limit_s)
+
+    def _extend(self, seconds: float) -> None:
+        if self._address and seconds:
+            notify.send(self._address, f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}")

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import MutableMapping
 
 from hub_upgrade.domain.boot_record import Release
 from hub_upgrade.errors import HostError
@@ -21,6 +22,8 @@ from hub_upgrade.version import VERSION
 LOCK_WAIT_S = 15.0
 LOCK_POLL_S = 0.05
 BACKLOG = 512
+FIRST_FD = 3  # SD_LISTEN_FDS_START
+PASSED = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
@@ -155,6 +158,30 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def passed_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
+    """The listening socket that a manager passes (sd_listen_fds(3)), None for none; its variables
+    are taken away, and it does not survive an exec. Raises HostError for what is no use."""
+    pid, count, names = (environ.pop(name, "") for name in PASSED)
+    if pid != str(os.getpid()) or not count.isdecimal() or int(count) == 0:
+        return None
+    known = names.split(":")
+    if int(count) > 1 and known.count("http") != 1:
+        raise HostError(f"{count} sockets were passed (LISTEN_FDS), and not one of them as http")
+    number = FIRST_FD + (known.index("http") if int(count) > 1 else 0)
+    try:
+        passed = socket.socket(fileno=number)
+        listens = passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        if passed.family not in (socket.AF_INET, socket.AF_INET6) or not listens:
+            raise OSError(errno.EINVAL, "it is no listening TCP socket")
+        passed.listen(BACKLOG)
+    except OSError as error:
+        why = f"the socket that was passed (LISTEN_FDS) is no use: {error.strerror}"
+        raise HostError(why) from error
+    passed.set_inheritable(False)
+    passed.setblocking(False)
+    return passed
+
+
 def _serve_both(listener: socket.socket) -> None:
     """`::` is for clients of IPv4 too, whatever the machine's default; where none can, for IPv6."""
     try:
@@ -270,13 +297,14 @@ def drop_private(path: str) -> None:
             pass
 
 
-def settle_in(settings: Settings, proving: bool) -> Place:
-    """Everything at its place, or HostError; StoppedEarly when a stop came first."""
+def settle_in(settings: Settings, proving: bool, passed: socket.socket | None = None) -> Place:
+    """Everything at its place, the socket that was passed for one of our own; or HostError, or
+    StoppedEarly when a stop came first."""
     original = own_file()
     lock, trouble = take_home(settings)
     if trouble:
         say(trouble)
     host, port = ("127.0.0.1", 0) if proving else (settings.host, settings.port)
-    listener = listen(host, port)
+    listener = passed or listen(host, port)
     factory, path, spare = keep_factory(settings.home, not trouble, original)
     return Place(settings.home, lock, trouble, listener, factory, path, original, spare)

@@ -11,8 +11,8 @@ from hub_upgrade.host import container, log, processes
 from hub_upgrade.host.look import url_of
 from hub_upgrade.host.loop import Loop
 from hub_upgrade.launcher.main import Launcher
-from hub_upgrade.launcher.place import StoppedEarly, say, settle_in
-from hub_upgrade.settings import Settings, load, parse_serve_flags
+from hub_upgrade.launcher.place import StoppedEarly, passed_socket, say, settle_in
+from hub_upgrade.settings import load, parse_serve_flags
 
 HELP = """\
 usage: hub.pyz serve [--config-dir DIR] [--host HOST] [--port PORT] [--releases DIR]
@@ -44,10 +44,10 @@ def tell_of_loopback(host: str) -> None:
         log.say("launcher", text, log.WARNING)
 
 
-def needs_port_of_its_own(settings: Settings, managed: Managed) -> None:
+def needs_port_of_its_own(ours: int, managed: Managed) -> None:
     """The managed hub's is not ours, also while that hub does not run; raises HostError."""
     port = managed.address[1]
-    if settings.port == port:
+    if ours == port:
         raise HostError(
             f"port {port} is the one of the hub that hub.json names ({managed.health_url}): give "
             f"this one a port of its own, such as --port {port - 1} or PORT={port - 1}"
@@ -67,15 +67,17 @@ def main(argv: list[str]) -> int:
         os.environ[log.FORMAT_VARIABLE] = settings.log_format
         if settings.config_error:
             say(settings.config_error)
+        passed = None if proving else passed_socket(os.environ)
+        host, port = passed.getsockname()[:2] if passed else (settings.host, settings.port)
         if settings.hub is not None and not proving:
-            needs_port_of_its_own(settings, settings.hub)
-        place = settle_in(settings, proving)
+            needs_port_of_its_own(port, settings.hub)
+        place = settle_in(settings, proving, passed)
     except StoppedEarly:
         return 0
     except HubError as error:
         log.say("hub.pyz serve", error.sentence, log.ERROR)
         return error.exit_code
     if not proving:
-        tell_of_loopback(settings.host)
+        tell_of_loopback(host)
         print(f"listening on {url_of(place.listener)}", flush=True)
     return Launcher(settings, place, Loop(), forced="factory" in flags, proving=proving).run()

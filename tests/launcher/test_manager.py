@@ -46,6 +46,12 @@ class ManagerTest(unittest.TestCase):
         manager.more_time()
         self.assertEqual(self.heard(), [{"READY": "1"}])
 
+    def test_a_stop_asks_for_the_time_that_it_may_take(self) -> None:
+        manager = self.manager()
+        manager.stopping(9.5)
+        manager.stopping()
+        self.assertEqual(self.heard(), [{"STOPPING": "1"}, {"EXTEND_TIMEOUT_USEC": "9500000"}])
+
     def test_its_watchdog_is_answered_twice_as_often_as_it_asks(self) -> None:
         manager = self.manager(WATCHDOG_USEC="60000", WATCHDOG_PID=str(os.getpid()))
         self.assertEqual(manager._every_s, 0.03)
