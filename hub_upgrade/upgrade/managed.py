@@ -12,49 +12,23 @@ import traceback
 
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.install import Decision
-from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import Operation, Undo
-from hub_upgrade.domain.restart import Choice, word_of
-from hub_upgrade.errors import HostError, HubError, RefusedError
+from hub_upgrade.domain.restart import word_of
+from hub_upgrade.errors import HubError, RefusedError
 from hub_upgrade.host import hub_process, managed_store
-from hub_upgrade.host.files import Home
 from hub_upgrade.host.managed_store import Previous
-from hub_upgrade.host.operation_log import OperationLog
-from hub_upgrade.settings import Settings
 from hub_upgrade.shapes import Any, NamedTuple
 from hub_upgrade.upgrade import hooks
-from hub_upgrade.upgrade.hub_watch import HubWatch, Seen, is_new, prove
+from hub_upgrade.upgrade.hub_watch import Seen, is_new, prove
 from hub_upgrade.upgrade.journal import Journal, LostError
+from hub_upgrade.upgrade.managed_back import NONE, Parts, TakingBack
 from hub_upgrade.upgrade.managed_words import (
-    REVERT_S,
     STEP_MARGIN_S,
     is_there,
-    name_of,
     not_to_be_proven,
     proof_limit_s,
-    taken_back,
 )
-from hub_upgrade.upgrade.ports import Restarter, Rewriter, Store
 from hub_upgrade.upgrade.transaction import refuse_target
-
-NONE = Undo(op.NOTHING, "-")
-
-
-class Parts(NamedTuple):
-    """What a managed hub's operation works with; `source` is None only where `decision` says that
-    nothing is to be rewritten. `note` is a line for the log, "" for none."""
-
-    home: Home
-    store: Store
-    settings: Settings
-    managed: Managed
-    decision: Decision
-    source: Rewriter | None
-    watch: HubWatch
-    choice: Choice
-    restarter: Restarter
-    log: OperationLog
-    note: str = ""
 
 
 class Kept(NamedTuple):
@@ -78,6 +52,7 @@ class ManagedTransaction:
         self._source: Any = parts.source
         self._restarter = parts.restarter
         self._journal = Journal(operation, parts.store, parts.log)
+        self._back = TakingBack(parts, self._journal)
         self._late = operation.phase == op.RESTARTING
         self._kept: Undo | None = None
         if parts.note:
@@ -111,7 +86,7 @@ class ManagedTransaction:
             else:
                 self._begin()
         except TakenBackError as error:
-            self._take_back(str(error))
+            self._back.take_back(str(error))
         except LostError:
             raise
         except HubError as error:
@@ -172,7 +147,7 @@ class ManagedTransaction:
             self._journal.finish(op.SUCCEEDED, target_version=running)
             return
         rejected = managed_store.read(self._parts.home).rejected
-        name = self._name(resolved.version, resolved.digest)
+        name = self._back.name_of(resolved.version, resolved.digest)
         refuse_target(
             running or there.version, operation.request, resolved.version, name in rejected
         )
@@ -221,7 +196,7 @@ class ManagedTransaction:
         if there.version != previous.version:
             raise TakenBackError(f"{there.version or 'nothing'} lies there afterwards")
         os.sync()
-        self._run_after_rollback()
+        self._back.run_after_rollback()
         self._restart()
 
     def _keep(self, **fields: Any) -> None:
@@ -274,18 +249,13 @@ class ManagedTransaction:
         watch.told = ""
         return {"told": None, "process": seen.process or self._operation.process}
 
-    @property
-    def _is_asked(self) -> bool:
-        """Whether somebody was, or would be, asked to restart it: else it is waited for."""
-        return self._restarter.by_manager or bool(self._operation.told)
-
     def _prove(self, **fields: Any) -> None:
         watch = self._parts.watch
         limit_s = proof_limit_s(self._settings)
         self._journal.step(op.PROVING, step_limit_s=limit_s, **fields)
         operation = self._operation
         before, target = operation.process or "", operation.target_version or ""
-        if not self._is_asked and not is_new(before, watch.look()):
+        if not self._back.is_asked and not is_new(before, watch.look()):
             return  # nobody knows when it is restarted: whoever looks then, goes on
         why = prove(watch, self._settings, target, before, self._late)
         if not why:
@@ -302,9 +272,9 @@ class ManagedTransaction:
         memory = managed_store.read(self._parts.home)
         previous, undo = memory.previous, operation.undo or NONE
         old, target = operation.current_version, operation.target_version or ""
-        name = self._name(target, operation.integrity)
+        name = self._back.name_of(target, operation.integrity)
         if operation.kind == op.ROLLBACK:
-            left = self._name(old, undo.value)
+            left = self._back.name_of(old, undo.value)
             memory = memory.rejecting(left).proving(name, None)
         elif undo.kind != op.NOTHING:
             memory = memory.proving(name, Previous(old, undo))
@@ -316,9 +286,6 @@ class ManagedTransaction:
         if previous is not None and previous != memory.previous:
             self._source.discard(previous.undo)
 
-    def _name(self, version: str, digest: str | None) -> str:
-        return name_of(self._operation.install, version, digest)
-
     # --- what a dead helper left ----------------------------------------------------------------
 
     def _go_on(self) -> None:
@@ -328,7 +295,7 @@ class ManagedTransaction:
         if operation.is_of_another:
             self._tell_what_runs()
         elif operation.step == op.REVERTING:
-            self._take_back(operation.failure or "its helper ended while it was taken back")
+            self._back.take_back(operation.failure or "its helper ended while it was taken back")
         elif operation.phase != op.RESTARTING:
             raise TakenBackError("its helper ended before it was done")
         elif operation.step == op.HANDING_OVER:
@@ -354,94 +321,8 @@ class ManagedTransaction:
     def _fail(self, sentence: str) -> None:
         """Nothing was rewritten yet, or it has to be taken back."""
         if self._operation.is_managed:
-            self._take_back(sentence)
+            self._back.take_back(sentence)
             return
         if self._kept is not None:
             self._source.discard(self._kept)
         self._journal.finish(op.FAILED, sentence)
-
-    def _take_back(self, why: str) -> None:
-        """Put back what was kept, restart if need be, and say so. Again is safe."""
-        operation = self._operation
-        restarted = operation.phase == op.RESTARTING
-        if restarted and operation.step != op.REVERTING:
-            self._tell()
-        self._reverting(failure=why)
-        undo = operation.undo or NONE
-        old = operation.current_version
-        lost = undo.kind != op.NOTHING and not self._is_back(undo, old)
-        error, back = why, None
-        if lost:
-            there = self._source.installed().version or "nothing"
-            error = f"{why}; what was kept of {old} is gone, and {there} lies there: reinstall it"
-        elif restarted:
-            error, back = self._old_again(why)
-        elif not why.endswith("changed"):
-            error = f"{why}; what was rewritten is put back, {old} runs on"
-        self._source.discard(undo)
-        self._journal.finish(op.FAILED, error, rolled_back_to=back)
-
-    def _tell(self) -> None:
-        for line in self._restarter.tell():
-            self._journal.line(line)
-
-    def _reverting(self, **fields: Any) -> None:
-        limit_s = proof_limit_s(self._settings) + hooks.limit_s(self._settings)
-        limit_s += REVERT_S + 2 * self._restarter.limit_s
-        self._journal.step(op.REVERTING, step_limit_s=limit_s, **fields)
-
-    def _is_back(self, undo: Undo, old: str) -> bool:
-        """Bring it back; False where what was kept is gone. Raises HostError or OSError where it
-        may work the next time."""
-        try:
-            self._source.revert(undo, self._journal.output)
-        except HostError:
-            if self._source.has(undo):
-                raise
-            return bool(self._source.installed().version == old)  # it is back already
-        os.sync()
-        return True
-
-    def _old_again(self, why: str) -> tuple[str, str | None]:
-        """Restart what was put back, unless the old process never left; the sentence for it.
-
-        The restart is recorded first, with whom it is to end: it may be our end too.
-        """
-        operation = self._operation
-        taken = taken_back(operation, why)
-        old, watch = operation.current_version, self._parts.watch
-        seen = watch.look()
-        again = operation.rolled_back_to is not None
-        if not again:
-            if operation.process and seen.process == operation.process:
-                return f"{taken}; {old} runs on", None  # and nobody has seen the new one
-            self._reject()
-            if operation.undo == NONE:
-                unknown = "what lay there before is not known, and nothing was put back"
-                return f"{taken}; {unknown}", None
-            self._run_after_rollback()
-            if not self._is_asked:
-                return f"{taken}; {old} is put back, and runs once the hub is restarted", old
-            self._reverting(process=seen.process or operation.process, rolled_back_to=old)
-        before = self._operation.process or ""
-        try:
-            self._journal.line(self._restarter.restart(before, again, back=True))
-        except HostError as error:
-            self._tell()
-            return f"{taken}; {old} is put back, but {error.sentence}", old
-        trouble = prove(watch, self._settings, old, before)
-        if trouble:
-            return f"{taken}; {old} is put back, but does not serve yet: {trouble}", old
-        return f"{taken}; {old} runs", old
-
-    def _reject(self) -> None:
-        operation = self._operation
-        name = self._name(operation.target_version or "", operation.integrity)
-        if name and operation.undo != NONE:
-            memory = managed_store.read(self._parts.home)
-            managed_store.write(self._parts.home, memory.rejecting(name))
-
-    def _run_after_rollback(self) -> None:
-        line = hooks.after_rollback(self._settings, self._operation, self._journal.output)
-        if line:
-            self._journal.line(line)

@@ -23,7 +23,8 @@ from hub_upgrade.settings import RELEASES, Settings, read_config
 from hub_upgrade.sources.pyz import PyzSource
 from hub_upgrade.upgrade import hooks, recovery
 from hub_upgrade.upgrade.hub_watch import HubWatch
-from hub_upgrade.upgrade.managed import ManagedTransaction, Parts
+from hub_upgrade.upgrade.managed import ManagedTransaction
+from hub_upgrade.upgrade.managed_back import Parts
 from hub_upgrade.upgrade.managed_words import proof_limit_s
 from hub_upgrade.upgrade.preflight import Preflight
 from hub_upgrade.upgrade.survey import survey

@@ -24,7 +24,8 @@ from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.settings import load
 from hub_upgrade.upgrade import hub_watch
 from hub_upgrade.upgrade.hub_watch import Seen
-from hub_upgrade.upgrade.managed import ManagedTransaction, Parts
+from hub_upgrade.upgrade.managed import ManagedTransaction
+from hub_upgrade.upgrade.managed_back import Parts
 from tests.upgrade.scene import Resolved
 
 HALF = "half-written"
