@@ -122,8 +122,8 @@ class Scene(RealCase):
         """Wait until somebody has come to the moment."""
         wait_for(lambda: os.path.exists(os.path.join(self.pauses, moment + ".reached")), moment)
 
-    def reach(self, hub: Hub, moment: str) -> str:
-        """Ask for the upgrade and return its id at that very moment of it."""
+    def reach(self, hub: Hub, moment: str, version: str = "1.1.0") -> str:
+        """Ask for the upgrade to `version`; returns its id at that very moment of it."""
         hub.token()
         first = moment if moment in (*PREPARING, NEXT_WRITTEN) else op.HANDING_OVER
         self.hold(first)
@@ -135,9 +135,9 @@ class Scene(RealCase):
             self.hold(moment)
         os.unlink(os.path.join(self.pauses, first))
         if moment == PROBATION:
-            wait_for(lambda: (hub.health() or {}).get("version") == "1.1.0", "the trial's answer")
+            wait_for(lambda: (hub.health() or {}).get("version") == version, "the trial's answer")
         elif moment == COMMITTED:
-            wait_for(lambda: str(hub.boot()["current"]).startswith("1.1.0-"), "the commit")
+            wait_for(lambda: str(hub.boot()["current"]).startswith(version + "-"), "the commit")
         else:
             self.held(moment)
         return operation

@@ -39,11 +39,10 @@ class Managers(Machine):
         )
 
     def on_disk(self, path: str) -> Path:
-        """Where a path of the machine's lies, seen from here; what nobody wrote there is not."""
-        for disk in ("home", "srv"):
-            if path.startswith(f"/{disk}/"):
-                return Path(self.directory, "disk", path[1:])
-        return Path(self.directory, "upper", path[1:])
+        """Where a path of the machine's lies, seen from here."""
+        if path.startswith(("/home/", "/srv/")):
+            return Path(self.directory, "disk", path[1:])
+        return Path(f"/proc/{self.process}/root{path}")
 
     def asked(
         self, script: str, scope: str = "system", limit_s: float = WAIT_S
@@ -56,12 +55,14 @@ class Managers(Machine):
         self, *words: str, scope: str = "system", limit_s: float = WAIT_S
     ) -> subprocess.CompletedProcess[str]:
         """One command of systemctl."""
-        script = f"systemctl --no-pager --no-ask-password {shlex.join(words)}"
-        if scope == "user":
-            script = 'export XDG_RUNTIME_DIR="/run/user/$(id -u)"; ' + script.replace(
-                "systemctl", "systemctl --user", 1
-            )
-        return self.asked(script, scope, limit_s)
+        return self.asked(self.systemctl_of(scope, *words), scope, limit_s)
+
+    def systemctl_of(self, scope: str, *words: str) -> str:
+        """The same as a line for a shell of whoever it is."""
+        line = f"systemctl --no-pager --no-ask-password {shlex.join(words)}"
+        if scope == "system":
+            return line
+        return line.replace("systemctl", 'XDG_RUNTIME_DIR="/run/user/$(id -u)" systemctl --user', 1)
 
     def show(self, unit: str, *names: str, scope: str = "system") -> dict[str, str]:
         """Properties of a unit."""
