@@ -173,7 +173,7 @@ class ConfigTest(SettingsTest):
             "source": "package", "manager": "bun", "package": "@openparachute/hub",
             "install_dir": None, "running_from": None, "install_command": None,
             "health_url": "http://127.0.0.1:1939/health", "version_field": "version",
-            "verify_signature": False,
+            "verify_signature": False, "unit": None, "label": None, "restart": "auto",
         }  # fmt: skip
         found = self.with_config({"hub": whole, "before_upgrade": None, "on_finish": ["notify"]})
         self.assertIsNone(found.config_error)
@@ -187,10 +187,15 @@ class ConfigTest(SettingsTest):
             ("install_command", "bun install"), ("install_command", []), ("health_url", "x"),
             ("health_url", "http://example.org/health"), ("health_url", "https://127.0.0.1/"),
             ("health_url", "http://127.0.0.1:99999/"), ("version_field", ""),
-            ("verify_signature", "yes"),
+            ("verify_signature", "yes"), ("unit", "/etc/hub.service"), ("unit", "-x"),
+            ("unit", ""), ("unit", "a b"), ("unit", "x" * 250), ("unit", 7), ("label", "../x"),
+            ("label", "gui/501/x"), ("label", ""), ("restart", "reload"), ("restart", True),
         ):  # fmt: skip
             found = self.assert_problem({"hub": {key: value}}, f"hub.json: hub.{key} must be ")
             self.assertEqual(found.hub, Managed(), (key, value))
+        for name in ("hub", "hub.service", "hub@blue", "hub@blue.service"):
+            config = self.with_config({"hub": {"unit": name}}).hub
+            self.assertEqual(config and config.unit, name.removesuffix(".service") + ".service")
         self.assert_problem({"hub": {"colour": 1}}, "hub.json: hub: unknown key 'colour'")
         self.assertIsNone(self.assert_problem({"hub": "git"}, "hub must be an object").hub)
         for key in settings.HOOKS:

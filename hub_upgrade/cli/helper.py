@@ -16,7 +16,8 @@ restart and prove it. The hub starts it; run by hand it takes up an operation th
   --channel NAME    its channel: latest or rc
   --config-dir DIR  home (PARACHUTE_HOME; ~/.parachute)
   --hub-pid N       the launcher's PID, or that of the other hub: no other process is asked to stop
-                    for the upgrade, and without it nobody is
+                    for the upgrade, and without it nobody is (systemd or launchd, where one of them
+                    keeps that hub, restarts it by name)
 
 example: hub.pyz helper --op 2f1c9b1e-6d0a-4c39-8d8e-3c1f0a9b7e55 --channel latest
 exit codes: 0 handed over or succeeded, 1 failed, 2 wrong usage, 3 redeploy required,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hub_upgrade.cli.checks import PROBLEM, WARNING, Answers, Patient, well
 from hub_upgrade.domain.operation import IN_PLACE
+from hub_upgrade.errors import HubError
+from hub_upgrade.restarters import chosen
 from hub_upgrade.settings import read_config
 from hub_upgrade.wiring import command
 
@@ -23,6 +25,10 @@ def managed_hub(patient: Patient) -> Answers:
     if decision.mode != IN_PLACE:
         told = f"{what}: upgrades need a redeploy ({'; '.join(decision.evidence)})"
         return [(WARNING, told, decision.reason)]
+    try:
+        chosen.made(chosen.look(managed, seen.pid, ours=True), seen.pid).check()
+    except HubError as error:
+        return [(WARNING, f"{what}: an upgrade would be refused", error.sentence)]
     source = command.source_of(decision.place, managed)
     there = source.installed().version if source is not None else ""
     if there != seen.version:

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 from hub_upgrade.domain.managed import BUN, NPM, PIP, Managed
 from hub_upgrade.domain.place import Checkout, ManagedFacts, Root, inside, rewritten
+from hub_upgrade.domain.restart import UNIT
 from hub_upgrade.host import checkout, commands, container, environments, facts, unit_file
 from hub_upgrade.host.executed import SCRIPTS, HubProcess, executed_from, trail
 from hub_upgrade.host.files import Home
 
-UNIT = "parachute-hub.service"
 GIT_LIMIT_S = 5.0
 MARKERS = ("package.json", "pyproject.toml", "setup.py", "deno.json")
 """What the directory of a program of its own has."""
@@ -37,8 +37,9 @@ def probe_managed(
     user = environ.get("HOME") or os.path.expanduser("~")
     if process is None:
         directories = (os.path.join(user, unit_file.USER), *unit_file.SYSTEM)
-        unit = unit_file.started_by(UNIT, directories, user)
-        found = _executed(home, managed, unit, f"the unit {UNIT}'s ExecStart")
+        name = managed.unit or UNIT
+        unit = unit_file.started_by(name, directories, user)
+        found = _executed(home, managed, unit, f"the unit {name}'s ExecStart")
     else:
         unit = process
         found = _executed(home, managed, process, f"process {process.pid}'s arguments")
@@ -67,16 +68,16 @@ def _executed(
         seen = seen._replace(ran=ran if process and process.pid else ())
         paths, known_by = [managed.running_from], "hub.json's running_from"
     if not paths:
-        return seen._replace(unseen=_unseen(process, known_by))
+        return seen._replace(unseen=_unseen(process, known_by, managed.unit or UNIT))
     real = os.path.realpath(paths[0])
     if os.path.basename(real) == "hub.pyz" or inside(real, os.path.realpath(home.releases)):
         return seen._replace(unseen=f"{known_by} name {real}: hub.pyz itself")
     return seen._replace(executed=paths[0], real=real, known_by=known_by)
 
 
-def _unseen(process: HubProcess | None, known_by: str) -> str:
+def _unseen(process: HubProcess | None, known_by: str, unit: str) -> str:
     if process is None:
-        return f"it does not run, and no unit {UNIT} starts it"
+        return f"it does not run, and no unit {unit} starts it"
     if process.foreign:
         return f"process {process.pid} is another user's, or in a container of its own"
     return f"no file that is there is named by {known_by}"

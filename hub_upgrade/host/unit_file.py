@@ -10,6 +10,7 @@ import shlex
 import shutil
 from collections.abc import Mapping
 
+from hub_upgrade.domain.managed import SERVICE
 from hub_upgrade.host.executed import HubProcess
 from hub_upgrade.host.reading import names_in, text_of
 
@@ -21,10 +22,13 @@ PREFIXES = "@-:+!|"
 def started_by(unit: str, directories: tuple[str, ...], home: str) -> HubProcess | None:
     """The process that a unit would start; None where there is no such unit, or where it starts
     hub.pyz itself."""
-    for directory in directories:
-        text = text_of(os.path.join(directory, unit))
-        if text:
-            return _understood(text + _additions(unit, directories), home)
+    name, at, instance = unit.removesuffix(SERVICE).partition("@")
+    for file in (unit, f"{name}@{SERVICE}") if at else (unit,):
+        for directory in directories:
+            text = text_of(os.path.join(directory, file))
+            if text:
+                text = (text + _additions(file, directories)).replace("%i", instance)
+                return _understood(text, home)
     return None
 
 

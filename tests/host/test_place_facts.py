@@ -297,6 +297,7 @@ class Executed(Machine):
         self.assertEqual(decision.mode, "redeploy-required")
         self.assertIn("it does not run, and no unit parachute-hub.service starts", decision.reason)
         self.assertIn("set hub.running_from in", decision.reason)
+        self.assertIn("no unit hub@x.service starts", self.decided(unit="hub@x.service").reason)
 
     def test_of_a_hub_that_does_not_run_its_unit_tells(self) -> None:
         path = self.bun()

@@ -16,9 +16,9 @@ class Units(Tree):
         self.make(f"{where}/{UNIT}", "\n".join(("[Unit]", "ExecStart=/no", "[Service]", *lines)))
         return self.read()
 
-    def read(self) -> HubProcess | None:
+    def read(self, unit: str = UNIT) -> HubProcess | None:
         directories = (self.at("user"), self.at("etc"), self.at("lib"))
-        return unit_file.started_by(UNIT, directories, "/home/me")
+        return unit_file.started_by(unit, directories, "/home/me")
 
     def assert_argv(self, found: HubProcess | None, *argv: str) -> None:
         assert found is not None
@@ -55,6 +55,13 @@ class Units(Tree):
         found = self.started(f"ExecStart={link}", "WorkingDirectory=~")
         assert found is not None
         self.assertEqual((found.argv, found.exe, found.cwd), ((link,), program, "/home/me"))
+
+    def test_an_instance_is_started_as_its_template_says_unless_it_has_its_own_file(self) -> None:
+        self.make("lib/hub@.service", "[Service]\nExecStart=/opt/hub --name %i\n")
+        self.assert_argv(self.read("hub@blue.service"), "/opt/hub", "--name", "blue")
+        self.assertIsNone(self.read("hub.service"))
+        self.make("etc/hub@blue.service", "[Service]\nExecStart=/opt/blue\n")
+        self.assert_argv(self.read("hub@blue.service"), "/opt/blue")
 
     def test_no_unit_and_a_unit_of_our_own_tell_nothing(self) -> None:
         self.assertIsNone(self.read())
