@@ -15,6 +15,8 @@ from hub_upgrade.host.commands import Result
 HEAD = 1000
 MOST_BYTES = 1024 * 1024
 NOT_OURS = "not_ours"
+DONE = ("Created symlink", "Removed ")
+"""What systemctl says of the part that it did."""
 
 
 def _content(path: str) -> bytes | None:
@@ -85,7 +87,8 @@ def words_of(done: Result) -> str:
     if done.status is None:
         return "it did not end in time"
     said = (done.stderr.strip() or done.stdout.strip()).decode("utf-8", "replace")
-    return entry.one_line(said[-1000:]) or f"it ended with {done.status}"
+    lines = (line for line in said.splitlines() if not line.startswith(DONE))
+    return entry.one_line(" ".join(lines)[-1000:]) or f"it ended with {done.status}"
 
 
 def environment() -> dict[str, str]:

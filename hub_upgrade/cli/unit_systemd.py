@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 
 from hub_upgrade.cli import entry, unit_files
@@ -17,6 +18,9 @@ BOOTED = "/run/systemd/system"
 """It is there if, and only if, systemd is the machine's manager (sd_booted(3))."""
 SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "NRestarts",
          "FragmentPath", "NeedDaemonReload")  # fmt: skip
+LINGER = "/var/lib/systemd/linger"
+"""A file for each user whose manager does not end with their last session."""
+YOURS = "; your manager runs while you are logged in, or always: loginctl enable-linger"
 ASK_LIMIT_S = 30.0
 JOB_LIMIT_S = 300.0
 TAIL = 10
@@ -168,7 +172,11 @@ class Systemd:
 
     def _state(self, unit: str) -> dict[str, str]:
         argv = (*self._systemctl, "show", unit, f"--property={','.join(SHOWN)}")
-        lines = self._do(argv).stdout.decode("utf-8", "replace").splitlines()
+        done = commands.run(list(argv), ASK_LIMIT_S, env=unit_files.environment())
+        if done.status != 0:
+            asked, mine = " ".join(self._systemctl), "" if self._system else YOURS
+            raise HostError(f"{asked} tells nothing: {unit_files.words_of(done)}{mine}")
+        lines = done.stdout.decode("utf-8", "replace").splitlines()
         found = dict(line.partition("=")[::2] for line in lines)
         return {name: found.get(name, "") for name in SHOWN}
 
@@ -183,7 +191,7 @@ class Systemd:
         )
         if done.status == 0:
             return done
-        if job and not self._is_up(self._service):
+        if job and self._state(self._service)["ActiveState"] != "active":
             self._print_tail()
         raise HostError(f"{unit_files.typed(argv)}: {unit_files.words_of(done)}")
 
@@ -204,16 +212,10 @@ class Systemd:
             entry.print_json({"name": self._name, "changed": changed})
         else:
             print(text)
-            if not self._system and self._given.action == "install":
-                self._tell_of_linger()
+            lingers = os.path.exists(os.path.join(LINGER, pwd.getpwuid(os.getuid()).pw_name))
+            if self._given.action == "install" and not self._system and not lingers:
+                print("it ends when you log out; to let it run without you: loginctl enable-linger")
         return 0
-
-    def _tell_of_linger(self) -> None:
-        """Without it a user's manager ends with their last session."""
-        done = commands.run(["loginctl", "show-user", str(os.getuid()), "--property=Linger"],
-                            ASK_LIMIT_S)  # fmt: skip
-        if done.stdout.strip() != b"Linger=yes":
-            print("it ends when you log out; so that it runs without you: loginctl enable-linger")
 
 
 def _config_directory() -> str:
