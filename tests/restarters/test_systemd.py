@@ -1,0 +1,244 @@
+"""systemd's restarter against a stand-in; systemd itself is asked in tests/outside/restarters."""
+
+from __future__ import annotations
+
+import os
+import signal
+import unittest
+from unittest import mock
+
+from hub_upgrade.domain.restart import SYSTEM, SYSTEMD, USER, Choice
+from hub_upgrade.errors import HostError, RefusedError
+from hub_upgrade.host import hub_process
+from hub_upgrade.restarters import systemd
+from hub_upgrade.restarters.systemd import SystemdRestarter, seconds
+from tests.e2e.harness import wait_for
+from tests.restarters.contract import RestarterContract
+from tests.restarters.systemctl import Systemd
+
+UNIT = "parachute-hub.service"
+RESTART = f"systemctl --no-ask-password restart -- {UNIT}"
+RESET = f"systemctl --no-ask-password reset-failed -- {UNIT}"
+
+
+class SystemdCase(unittest.TestCase):
+    scope = SYSTEM
+
+    def setUp(self) -> None:
+        self.systemd = Systemd()
+        self.addCleanup(self.systemd.close)
+        environment = mock.patch.dict(os.environ, PATH=self.systemd.path)
+        environment.start()
+        self.addCleanup(environment.stop)
+        os.environ.pop("XDG_RUNTIME_DIR", None)
+
+    def restarter(self) -> SystemdRestarter:
+        return SystemdRestarter(Choice(SYSTEMD, "a test says so", UNIT, self.scope))
+
+    def begin(self, **shown: object) -> str:
+        return hub_process.identity(self.systemd.install(UNIT, self.scope, **shown))
+
+    def refuse(self, words: str = f"Failed to restart {UNIT}: Access denied") -> None:
+        self.systemd.change(UNIT, self.scope, refuses=words)
+
+    def restarts(self) -> int:
+        return int(self.systemd.unit(UNIT, self.scope)["restarts"])
+
+    def fails(self, process: str, again: bool = False, back: bool = False) -> str:
+        with self.assertRaises(HostError) as caught:
+            self.restarter().restart(process, again, back)
+        return caught.exception.sentence
+
+    def refused(self) -> str:
+        with self.assertRaises(RefusedError) as caught:
+            self.restarter().check()
+        self.assertIn("; nothing was changed", caught.exception.sentence)
+        return caught.exception.sentence
+
+
+class OfTheSystem(SystemdCase, RestarterContract):
+    pass
+
+
+class OfAUser(SystemdCase, RestarterContract):
+    scope = USER
+
+
+class Restart(SystemdCase):
+    def test_the_manager_is_asked_once_in_english_and_we_signal_nobody(self) -> None:
+        old = self.begin()
+        with mock.patch.object(os, "kill", side_effect=AssertionError("a signal")):
+            line = self.restarter().restart(old, again=False)
+        self.assertEqual(self.systemd.asked(), [RESTART])
+        self.assertIn(f"process {self.systemd.pid(UNIT)}", line)
+        self.assertEqual({one["language"] for one in self.systemd.all_asked()}, {"C"})
+
+    def test_a_user_who_did_not_log_in_finds_the_manager_all_the_same(self) -> None:
+        self.scope = USER
+        self.restarter().restart(self.begin(), again=False)
+        usual = f"/run/user/{os.getuid()}"
+        self.assertEqual({one["runtime"] for one in self.systemd.all_asked()}, {usual})
+        self.assertTrue(all(one["argv"][1] == "--user" for one in self.systemd.all_asked()))
+        with mock.patch.dict(os.environ, XDG_RUNTIME_DIR="/tmp/own"):
+            self.restarter().check()
+        self.assertEqual(self.systemd.all_asked()[-1]["runtime"], "/tmp/own")
+
+    def test_a_refusal_bears_the_managers_words_and_the_command_to_run(self) -> None:
+        old = self.begin()
+        self.refuse(f"Failed to restart {UNIT}: Access denied\nSee system logs for details.")
+        with mock.patch.object(os, "getuid", lambda: 1000):
+            sentence = self.fails(old)
+        words = f"NOT restarted: Failed to restart {UNIT}: Access denied; "
+        self.assertEqual(sentence, f"{words}run: sudo systemctl restart {UNIT}")
+
+    def test_the_command_of_a_users_unit_needs_no_sudo(self) -> None:
+        self.scope = USER
+        old = self.begin()
+        self.refuse()
+        self.assertIn(f"; run: systemctl --user restart {UNIT}", self.fails(old))
+
+    def test_one_that_does_not_come_up_is_no_refusal(self) -> None:
+        old = self.begin()
+        words = f"Job for {UNIT} failed because a timeout was exceeded."
+        self.systemd.change(UNIT, dies=f'{words}\nSee "systemctl status {UNIT}" for details.')
+        self.assertEqual(self.fails(old), f"{UNIT} did not come up: {words.rstrip('.')}")
+        self.assertIn(f"; run: systemctl restart {UNIT}", self.fails(old, back=True))
+
+    def test_what_was_put_back_is_started_whatever_failed_before(self) -> None:
+        old = self.begin()
+        self.systemd.change(UNIT, dies="Job failed.")
+        self.fails(old)
+        self.systemd.change(UNIT, dies="")
+        self.restarter().restart(old, again=False, back=True)
+        self.assertEqual(self.systemd.asked(), [RESTART, RESET, RESTART])
+
+    def test_past_starts_count_for_what_is_new(self) -> None:
+        """A start limit is the operator's: it is not lifted for an upgrade."""
+        self.restarter().restart(self.begin(), again=False)
+        self.assertNotIn(RESET, self.systemd.asked())
+
+    def test_a_manager_that_does_not_answer_is_not_waited_for_for_ever(self) -> None:
+        old = self.begin()
+        self.systemd.set(sleep_s={"systemctl": 600})
+        with mock.patch.object(systemd, "SHOW_S", 0.2):
+            self.assertIn("did not end within 0.2 s", self.fails(old))
+        self.assertEqual(self.restarts(), 0)
+
+    def test_without_systemctl_it_says_so_with_exit_code_127(self) -> None:
+        old = self.begin()
+        with mock.patch.dict(os.environ, PATH="/nonexistent"):
+            for act in ("restart", "check"):
+                with self.assertRaises(HostError) as caught:
+                    getattr(self.restarter(), act)(*((old, False) if act == "restart" else ()))
+                self.assertIn("systemctl cannot be run: No such file", caught.exception.sentence)
+                self.assertEqual(caught.exception.exit_code, 127)
+
+
+class Again(SystemdCase):
+    """What the successor of a killed helper does."""
+
+    def test_a_job_of_the_manager_is_waited_for(self) -> None:
+        old = self.begin()
+        self.restarter().restart(old, again=False)
+        self.systemd.change(UNIT, jobs=3)
+        with mock.patch.object(systemd, "POLL_S", 0.001):
+            line = self.restarter().restart(old, again=True)
+        self.assertEqual((line, self.restarts()), (f"{UNIT} was restarted already", 1))
+        self.assertEqual(self.systemd.unit(UNIT)["jobs"], 0)
+
+    def test_a_hub_that_is_down_for_good_is_started(self) -> None:
+        old = self.begin()
+        os.kill(self.systemd.pid(UNIT), signal.SIGKILL)
+        wait_for(lambda: not hub_process.lives(old), "its end")
+        self.systemd.change(UNIT, shown={"ActiveState": "failed"})
+        self.restarter().restart(old, again=True)
+        self.assertEqual(self.systemd.asked(), [RESET, RESTART])
+
+    def test_a_hub_that_its_manager_is_about_to_start_is_left_to_it(self) -> None:
+        old = self.begin()
+        os.kill(self.systemd.pid(UNIT), signal.SIGKILL)
+        wait_for(lambda: not hub_process.lives(old), "its end")
+        state = {"ActiveState": "activating", "SubState": "auto-restart"}
+        self.systemd.change(UNIT, shown=state)
+        self.restarter().restart(old, again=True)
+        self.assertEqual(self.systemd.asked(), [])
+
+
+class Check(SystemdCase):
+    def test_what_the_manager_knows_is_only_looked_at(self) -> None:
+        self.begin()
+        line = f"restarted by: systemd, {UNIT} (system): a test says so"
+        self.assertEqual(self.restarter().check(), line)
+        self.assertEqual(self.systemd.asked(), [])
+
+    def test_no_unit_of_that_name_is_refused_in_the_managers_words(self) -> None:
+        sentence = f"{UNIT} cannot be restarted: Unit {UNIT} not found"
+        self.assertIn(sentence, self.refused())
+
+    def test_a_masked_unit_is_refused_and_one_that_forbids_it(self) -> None:
+        masked = f'org.freedesktop.systemd1.UnitMasked "Unit {UNIT} is masked."'
+        self.begin(LoadState="masked", LoadError=masked)
+        self.assertIn(f"Unit {UNIT} is masked; nothing", self.refused())
+        self.begin(LoadState="bad-setting")
+        self.assertIn("its unit is bad-setting", self.refused())
+        self.begin(RefuseManualStop="yes")
+        self.assertIn("RefuseManualStop=yes", self.refused())
+
+    def test_no_manager_is_a_sentence_too(self) -> None:
+        self.systemd.set(no_manager=SYSTEM)
+        with self.assertRaises(HostError) as caught:
+            self.restarter().check()
+        words = f"{UNIT} cannot be restarted: Failed to connect to bus: No medium found; nothing"
+        self.assertIn(words, caught.exception.sentence)
+
+    def test_what_was_refused_when_it_was_chosen_asks_nobody(self) -> None:
+        choice = Choice(SYSTEMD, "", UNIT, SYSTEM, refused="the hub is not in it")
+        with self.assertRaisesRegex(RefusedError, "the hub is not in it; nothing was changed"):
+            SystemdRestarter(choice).check()
+        self.assertEqual(self.systemd.all_asked(), [])
+
+    def test_the_units_own_times_bound_a_restart(self) -> None:
+        for start, stop, limit_s in (
+            ("1min 30s", "2s", 124), ("500ms", "20s", 70), ("infinity", "2s", 1200),
+            ("1h", "1d", 1200), ("?", "2s", 1200),
+        ):  # fmt: skip
+            self.begin(TimeoutStartUSec=start, TimeoutStopUSec=stop)
+            restarter = self.restarter()
+            restarter.check()
+            self.assertEqual(restarter.limit_s, limit_s, (start, stop))
+
+    def test_time_spans_are_read_as_systemctl_shows_them(self) -> None:
+        for shown, wanted in (("0", 1200), ("1min 30s", 90), ("2min 3.5s", 123.5), ("1us", 1e-6),
+                              ("infinity", 1200), ("", 0), ("12 parsecs", 1200)):  # fmt: skip
+            self.assertEqual(seconds(shown), wanted, shown)
+
+
+class Tell(SystemdCase):
+    def test_the_state_and_the_journals_tail_since_the_restart_are_told(self) -> None:
+        old = self.begin()
+        self.systemd.set(journal=["", *(f"line {number}" for number in range(30)), "x" * 1000])
+        self.systemd.change(UNIT, dies="Job failed.")
+        restarter = self.restarter()
+        with self.assertRaises(HostError):
+            restarter.restart(old, again=False)
+        told = restarter.tell()
+        state = "ActiveState=failed, SubState=failed, Result=exit-code, NRestarts=0"
+        self.assertEqual(told[0], f"{UNIT}: {state}")
+        self.assertEqual((len(told), told[1], len(told[-1])), (21, "| line 11", 502))
+        asked = self.systemd.asked()[-1]
+        self.assertRegex(asked, r"^journalctl .*--lines=20 --since=@[0-9]+ --unit=" + UNIT)
+        self.restarter().tell()  # another helper's does not know when it was restarted
+        self.assertNotIn("--since", self.systemd.asked()[-1])
+
+    def test_without_a_journal_or_a_manager_there_is_less_to_tell(self) -> None:
+        self.begin()
+        os.unlink(os.path.join(self.systemd.path, "journalctl"))
+        self.assertEqual(len(self.restarter().tell()), 1)
+        self.systemd.set(no_manager=SYSTEM)
+        self.assertEqual(
+            self.restarter().tell(), ["Failed to connect to bus: No medium found"]
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()
