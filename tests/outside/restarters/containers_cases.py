@@ -73,12 +73,12 @@ class Homes(EngineCase):
 
 class OthersHomes(EngineCase):
     """A home that is no volume, or another user's; `in_memory` is how the engine is told to make it
-    one that the hub's user may write."""
+    one that its user may write."""
 
-    in_memory: str
+    in_memory: tuple[str, ...]
 
     def test_a_home_in_memory_is_deployed_anew(self) -> None:
-        self.one.run(f"--tmpfs={HOME}:{self.in_memory}")
+        self.one.run(*self.in_memory)
         self.serves()
         self.must_redeploy(self.token_known, "tmpfs")
 

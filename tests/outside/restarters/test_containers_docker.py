@@ -22,7 +22,7 @@ class Homes(cases.Homes):
 
 class OthersHomes(cases.OthersHomes):
     engine = ENGINE
-    in_memory = "mode=700,uid=1939,gid=1939"
+    in_memory = ("--tmpfs=/parachute:mode=700,uid=1939,gid=1939",)
 
 
 class Policies(cases.Policies):

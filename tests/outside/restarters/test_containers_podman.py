@@ -19,7 +19,7 @@ def setUpModule() -> None:
 
 class OthersHomes(cases.OthersHomes):
     engine = ENGINE
-    in_memory = "mode=1777,notmpcopyup"
+    in_memory = ("--tmpfs=/parachute", "--user=0")
 
 
 class Policies(cases.Policies):
