@@ -50,11 +50,10 @@ COMMAND = Command(
 
 
 class Owner(NamedTuple):
-    """Who runs it; `system`: started by the machine's manager and not by the user's own."""
+    """Who runs it; without a name it is whoever asks, by a manager of their own."""
 
     name: str
     home: str
-    system: bool
 
 
 Keeper = Union[Systemd, Launchd]
@@ -79,9 +78,9 @@ def unit(given: Arguments) -> int:
     owner = _owner(given, given.action == INSTALL)
     keeper: Keeper
     if launchd:
-        keeper = Launchd(given, name, owner.system, owner.home)
+        keeper = Launchd(given, name, bool(owner.name), owner.home)
     else:
-        keeper = Systemd(given, name, owner.system)
+        keeper = Systemd(given, name, bool(owner.name))
     if given.action == INSTALL:
         return keeper.install(_wanted(given, name, owner))
     return {
@@ -98,8 +97,7 @@ def _owner(given: Arguments, needed: bool) -> Owner:
     if not root:
         if given.user or given.as_root:
             raise UsageError("--user and --as-root are for root; yours is a unit of your own")
-        me = pwd.getpwuid(os.geteuid())
-        return Owner(me.pw_name, os.path.expanduser("~"), system=False)
+        return Owner("", os.path.expanduser("~"))
     if given.user and given.as_root:
         raise UsageError("--user and --as-root exclude each other")
     if needed and not given.user and not given.as_root:
@@ -112,7 +110,7 @@ def _owner(given: Arguments, needed: bool) -> Owner:
         ) from None
     if found.pw_uid == 0 and needed and not given.as_root:
         raise UsageError("root runs the hub only with --as-root")
-    return Owner(found.pw_name, found.pw_dir, system=True)
+    return Owner(found.pw_name, found.pw_dir)
 
 
 def _wanted(given: Arguments, name: str, owner: Owner) -> Wanted:
@@ -139,7 +137,7 @@ def _wanted(given: Arguments, name: str, owner: Owner) -> Wanted:
         raise UsageError(f"systemd cannot start {command[0]}: start hub.pyz by another Python")
     return Wanted(
         name=name,
-        user=owner.name if owner.system else "",
+        user=owner.name,
         command=command,
         home=home,
         writable=writable,

@@ -14,7 +14,6 @@ from hub_upgrade.host.commands import Result
 
 HEAD = 1000
 MOST_BYTES = 1024 * 1024
-NOT_OURS = "not_ours"
 DONE = ("Created symlink", "Removed ")
 """What systemctl says of the part that it did."""
 
@@ -42,7 +41,7 @@ def may_write(texts: dict[str, bytes], force: bool) -> None:
     for path in texts:
         if os.path.lexists(path) and not is_ours(path) and not force:
             raise RefusedError(
-                NOT_OURS,
+                "not_ours",
                 f"{path} is there, and not by hub.pyz: choose another --name, or --force to "
                 "write over it",
             )
@@ -52,7 +51,7 @@ def may_remove(paths: list[str], force: bool) -> None:
     """Raises RefusedError for a file that somebody else wrote."""
     for path in paths:
         if not is_ours(path) and not force:
-            raise RefusedError(NOT_OURS, f"{path} is not by hub.pyz; --force removes it even so")
+            raise RefusedError("not_ours", f"{path} is not by hub.pyz; --force removes it even so")
 
 
 def show(texts: dict[str, bytes], todo: list[tuple[str, ...]]) -> int:

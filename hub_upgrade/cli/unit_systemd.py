@@ -24,6 +24,8 @@ YOURS = "; your manager runs while you are logged in, or always: loginctl enable
 ASK_LIMIT_S = 30.0
 JOB_LIMIT_S = 300.0
 TAIL = 10
+LINK = "#code="
+"""In a sign-in link: a secret, which the journal alone keeps."""
 
 
 class Systemd:
@@ -198,7 +200,8 @@ class Systemd:
     def _print_tail(self) -> None:
         done = commands.run([*self._journal(str(TAIL)), "--output=cat", "--no-pager"], ASK_LIMIT_S)
         for line in done.stdout.decode("utf-8", "replace").splitlines():
-            print(f"  {entry.printable(line)}", file=sys.stderr)
+            if LINK not in line:
+                print(f"  {entry.printable(line)}", file=sys.stderr)
 
     def _journal(self, lines: str) -> list[str]:
         which = "--unit" if self._system else "--user-unit"
@@ -212,10 +215,16 @@ class Systemd:
             entry.print_json({"name": self._name, "changed": changed})
         else:
             print(text)
-            lingers = os.path.exists(os.path.join(LINGER, pwd.getpwuid(os.getuid()).pw_name))
-            if self._given.action == "install" and not self._system and not lingers:
+            if self._given.action == "install" and not self._system and not _lingers():
                 print("it ends when you log out; to let it run without you: loginctl enable-linger")
         return 0
+
+
+def _lingers() -> bool:
+    try:
+        return os.path.exists(os.path.join(LINGER, pwd.getpwuid(os.getuid()).pw_name))
+    except KeyError:
+        return False
 
 
 def _config_directory() -> str:

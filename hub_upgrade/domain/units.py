@@ -118,7 +118,7 @@ def word(text: str) -> str:
     are escaped, and percent signs, which begin specifiers."""
     text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     plain = _IN_NAMES.union("/:,=+@%").issuperset(text)
-    return text if plain else f'"{text}"'
+    return text if plain and text else f'"{text}"'
 
 
 def command_line(argv: tuple[str, ...]) -> str:

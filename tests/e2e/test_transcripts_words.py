@@ -131,7 +131,9 @@ WRONG = (
     ("release", "publish", "/srv/releases", "hub.pyz"), ("release", "sign", "a", "b"),
     ("helper",), ("helper", "--op"), ("helper", "--op", ID, "--channel", "beta"),
     ("helper", "--op", ID, "--channel", "rc", "--hub-pid", "zero"), ("serve", "--port", "http"),
-    ("serve", "--port"), ("doctor", "--health", "now"), ("version", "1"),
+    ("serve", "--port"), ("doctor", "--health", "now"), ("version", "1"), ("unit",),
+    ("unit", "enable"), ("unit", "install", "--name", "a/b"),
+    ("unit", "logs", "-n", "all"),
 )  # fmt: skip
 
 
