@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 from hub_upgrade.shapes import NoReturn
 
+if sys.platform == "darwin":
+    from hub_upgrade.host import processes_macos
+
 HELD_SIGNALS = frozenset(
     {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD}
 )
@@ -16,6 +19,8 @@ HELD_SIGNALS = frozenset(
 an exec kills an interpreter that has not come up yet."""
 
 EXEC_FAILED = 127
+UNKNOWN = "unknown"
+"""The start time of a process that is there, where no more is to be told."""
 
 
 def start_time(pid: int) -> str | None:
@@ -27,18 +32,24 @@ def start_time(pid: int) -> str | None:
         except (OSError, IndexError):
             return None
         return None if fields[0] in (b"Z", b"X") else fields[19].decode("ascii")
+    if sys.platform == "darwin":
+        told = processes_macos.start_time(pid)
+        if told != processes_macos.NOT_TOLD:
+            return told
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return None
     except PermissionError:
         pass
-    return "unknown"
+    return UNKNOWN
 
 
 def alive(pid: int, started: str | None) -> bool:
-    """Whether the process that had this PID at that start time still runs."""
-    return pid > 0 and started is not None and start_time(pid) == started
+    """Whether the process that had this PID at that start time still runs, as far as is told."""
+    now = start_time(pid) if pid > 0 and started is not None else None
+    untold = sys.platform != "linux" and UNKNOWN in (now, started)
+    return now is not None and (untold or now == started)
 
 
 def signal_process(pid: int, started: str | None, number: int) -> bool:
