@@ -8,6 +8,7 @@ import struct
 import sys
 
 MAX_DATAGRAM = 4096
+TMP = "/tmp"  # noqa: S108 - a directory of our own in it
 _LINUX = sys.platform == "linux"
 
 
@@ -51,12 +52,22 @@ class Receiver:
             self._socket.bind("\0" + name)
             self.address = "@" + name
         else:
-            base = directory or os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - 0700 below
-            private = os.path.join(base, "hub-" + os.urandom(6).hex())
-            os.mkdir(private, 0o700)
-            self._path = self.address = os.path.join(private, "notify")
-            self._socket.bind(self._path)
+            self.address = self._bind(directory or os.environ.get("TMPDIR", TMP))
         self._socket.setblocking(False)
+
+    def _bind(self, base: str) -> str:
+        private = os.path.join(base, "hub-" + os.urandom(6).hex())
+        path = os.path.join(private, "notify")
+        try:
+            os.mkdir(private, 0o700)
+            self._path = path
+            self._socket.bind(path)
+        except OSError:  # not ours to write, or longer than the 104 bytes of an address
+            self._remove()
+            if base == TMP:
+                raise
+            return self._bind(TMP)
+        return path
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -83,9 +94,11 @@ class Receiver:
 
     def close(self) -> None:
         self._socket.close()
-        if self._path:
+        self._remove()
+
+    def _remove(self) -> None:
+        for remove, path in ((os.unlink, self._path), (os.rmdir, os.path.dirname(self._path))):
             try:
-                os.unlink(self._path)
-                os.rmdir(os.path.dirname(self._path))
+                remove(path)
             except OSError:
                 pass

@@ -95,16 +95,18 @@ class Candidate:
         """Its wait status once it has ended, else None; what it leaves behind ends with it."""
         if self._status is None and self._ended():
             self._kill_group()
-            _pid, self._status = os.waitpid(self.pid, 0)
+            if self._status is None:
+                _pid, self._status = os.waitpid(self.pid, 0)
             self._drain()
         return self._status
 
     def _ended(self) -> bool:
-        """Whether it has ended, unreaped: so its number, and its group's, is nobody else's yet."""
-        if not hasattr(os, "waitid"):
+        """Whether it has ended, unreaped where that can be: so its number, and its group's, is
+        nobody else's yet. (Without: a group that has members keeps its number too.)"""
+        if not hasattr(os, "waitid"):  # macOS, before Python 3.13
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             self._status = status if pid else None
-            return False
+            return pid != 0
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _kill_group(self) -> None:
