@@ -129,14 +129,15 @@ class SystemdRestarter:
         return [f"{self._unit}: {state}", *self._tail()]
 
     def _tail(self) -> list[str]:
+        """The newest lines, asked for from their end: with --since, --lines counts the first."""
         since = [f"--since=@{int(self._since)}"] if self._since else []
         argv = scoped("journalctl", self._scope, "--no-pager", "--quiet", "--output=cat")
-        argv += [f"--lines={TAIL_LINES}", *since, f"--unit={self._unit}"]
+        argv += ["--reverse", f"--lines={TAIL_LINES}", *since, f"--unit={self._unit}"]
         done = commands.run(argv, SHOW_S, environment())
         if done.status != 0:
             return []
-        lines = done.stdout.decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
-        return [f"| {line[:MOST_OF_LINE]}" for line in lines if line.strip()]
+        lines = done.stdout.decode("utf-8", "replace").splitlines()[:TAIL_LINES]
+        return [f"| {line[:MOST_OF_LINE]}" for line in reversed(lines) if line.strip()]
 
     def _show(self) -> dict[str, str]:
         seen = show(self._unit, self._scope)

@@ -50,7 +50,11 @@ scope = "user" if "--user" in sys.argv else "system"
 if state["no_manager"] == scope:
     fail(1, "Failed to connect to bus: No medium found")
 if tool == "journalctl":
-    print("\n".join(state["journal"]))
+    lines = state["journal"][::-1] if "--reverse" in sys.argv else state["journal"]
+    number = [int(word[8:]) for word in sys.argv if word.startswith("--lines=")][0]
+    since = [word for word in sys.argv if word.startswith("--since=")]
+    first = since or "--reverse" in sys.argv  # seen so: with --since it is the first that count
+    print("\n".join(lines[:number] if first else lines[-number:]))
     sys.exit(0)
 if tool == "systemd-run":
     words = sys.argv[1:]

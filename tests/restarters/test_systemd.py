@@ -226,7 +226,8 @@ class Tell(SystemdCase):
         self.assertEqual(told[0], f"{UNIT}: {state}")
         self.assertEqual((len(told), told[1], len(told[-1])), (21, "| line 11", 502))
         asked = self.systemd.asked()[-1]
-        self.assertRegex(asked, r"^journalctl .*--lines=20 --since=@[0-9]+ --unit=" + UNIT)
+        wanted = r"^journalctl .*--reverse --lines=20 --since=@[0-9]+ --unit="
+        self.assertRegex(asked, wanted + UNIT)
         self.restarter().tell()  # another helper's does not know when it was restarted
         self.assertNotIn("--since", self.systemd.asked()[-1])
 

@@ -47,6 +47,8 @@ class World:
         self.kept: dict[str, str] = {}
         self.running, self.process = "1.0.0", 1
         self.sick: set[str] = set()
+        self.dies: set[str] = set()
+        self.down = False
         self.fails: Callable[[], None] = lambda: None
         self.restarts = 0
         self.refuses = False
@@ -62,6 +64,7 @@ class World:
     def start(self) -> None:
         """The runtime runs the command again."""
         self.running, self.process = self.disk, self.process + 1
+        self.down = self.disk in self.dies
 
 
 class FakeRewriter:
@@ -117,6 +120,8 @@ class FakeWatch:
         self.told = str(world.process) if world.told else ""
 
     def look(self) -> Seen:
+        if self._world.down:
+            return Seen("", False, "", False, "nobody answers")
         version, process = self._world.running, str(self._world.process)
         well = version not in (*self._world.sick, HALF)
         return Seen(version if well else "", well, process, True, "" if well else "it answers 500")
@@ -175,7 +180,7 @@ class ManagedCase(unittest.TestCase):
             self.addCleanup(patched.stop)
 
     def lives(self, process: str) -> bool:
-        return process == str(self.world.process)
+        return process == str(self.world.process) and not self.world.down
 
     def write(self, path: str, data: bytes) -> None:
         self.world.act("record")
@@ -221,7 +226,7 @@ class ManagedCase(unittest.TestCase):
 
     # --- killed at each act ---
 
-    def life(self, kill_at: int, sick: bool, kind: str) -> bool:
+    def life(self, kill_at: int, sick: bool, kind: str, dies: bool = False) -> bool:
         """One operation whose first helper is killed at an act; whether there was such an act."""
         self.doCleanups()
         self.setUp()
@@ -234,7 +239,9 @@ class ManagedCase(unittest.TestCase):
             self.claim()
         if sick:
             self.world.sick.add("1.1.0")
-        self.world.acts, self.world.kill_at = [], kill_at
+        if dies:
+            self.world.dies.add("1.1.0")
+        self.world.acts, self.world.kill_at, self.world.restarts = [], kill_at, 0
         try:
             self.go()
         except Killed:
@@ -245,10 +252,12 @@ class ManagedCase(unittest.TestCase):
             self.go()
         return reached
 
-    def every_life(self, sick: bool, kind: str, restarts: int = 3) -> int:
+    def every_life(
+        self, sick: bool, kind: str, restarts: int = 3, dies: bool = False
+    ) -> int:
         """Killed at each act in turn; how many acts there are."""
         for kill_at in range(100):
-            if not self.life(kill_at, sick, kind):
+            if not self.life(kill_at, sick, kind, dies):
                 return kill_at
             what = f"killed at {kill_at} ({self.world.acts[kill_at]})"
             if kind == op.UPGRADE:

@@ -1,0 +1,239 @@
+"""A managed hub that a manager restarts by its name, in a world of plain values: never two restarts
+for one upgrade, none for none, and killed before and after each act of it."""
+
+from __future__ import annotations
+
+import unittest
+
+from hub_upgrade.domain import operation as op
+from hub_upgrade.domain.operation import Undo
+from hub_upgrade.domain.restart import NONE, SYSTEMD, USER, Choice
+from hub_upgrade.errors import HostError, RefusedError
+from hub_upgrade.host import managed_store
+from tests.upgrade.managed_world import FakeRestarter, ManagedCase, World
+
+UNIT = "parachute-hub.service"
+
+
+class Manager(FakeRestarter):
+    """Restarts whatever runs: asked twice, it does it twice."""
+
+    by_manager = True
+    limit_s = 40
+    knows = True
+    asked: tuple[tuple[str, bool, bool], ...] = ()
+
+    def check(self) -> str:
+        if not self.knows:
+            raise RefusedError("cannot_restart", "Unit not found; nothing was changed")
+        return "restarted by: a manager"
+
+    def tell(self) -> list[str]:
+        return ["hub: failed", "| its last words"]
+
+    def restart(self, process: str, again: bool, back: bool = False) -> str:
+        world = self._world
+        type(self).asked += ((process, again, back),)
+        if world.refuses:
+            raise HostError("NOT restarted: Access denied; run: systemctl restart hub")
+        lives = process == str(world.process) and not world.down
+        if again and not lives and not world.down:
+            return "it was restarted already"
+        world.act("restart")
+        world.restarts += 1
+        world.start()
+        world.act("restarted")
+        if world.down:
+            raise HostError("the hub did not come up: Job failed")
+        return "it was restarted"
+
+
+class ByManager(ManagedCase):
+    restarter = Manager
+    choice = Choice(SYSTEMD, "a test", UNIT, USER)
+
+    def setUp(self) -> None:
+        super().setUp()
+        Manager.asked, Manager.knows = (), True
+
+    def test_an_upgrade_is_one_restart_by_name_and_nobody_is_to_be_signalled(self) -> None:
+        self.claim()
+        self.assertEqual(self.go(), 0)
+        record = self.record()
+        self.assertEqual(Manager.asked, (("1", False, False),))
+        self.assertEqual((record.told, record.restarter), (None, f"systemd user {UNIT}"))
+        self.assertIn("restarted by: a manager", record.log)
+        self.is_true("upgrade")
+
+    def test_nobody_need_be_told_of_to_be_restarted(self) -> None:
+        self.world.told = False
+        self.claim()
+        self.assertEqual((self.go(), self.world.restarts), (0, 1))
+        self.is_true("by name")
+
+    def test_none_is_none(self) -> None:
+        self.world.registry["latest"] = "1.0.0"
+        Manager.knows = False  # and what would not be asked is not in the way
+        self.claim()
+        self.assertEqual((self.go(), Manager.asked), (0, ()))
+
+    def test_a_hub_that_runs_the_target_by_now_is_not_restarted(self) -> None:
+        """Its manager started it anew while it was rewritten."""
+
+        def is_started() -> None:
+            self.world.disk = "1.1.0"
+            self.world.start()
+
+        self.world.fails = is_started
+        self.claim()
+        self.assertEqual((self.go(), Manager.asked), (0, ()))
+        self.is_true("by itself")
+
+    def test_one_that_was_started_since_is_restarted_as_what_it_is_now(self) -> None:
+        def crashes() -> None:
+            self.world.process = 5
+
+        self.world.fails = crashes
+        self.claim()
+        self.assertEqual(self.go(), 0)
+        self.assertEqual(Manager.asked, (("5", False, False),))
+
+    def test_who_would_refuse_is_asked_before_anything_is_touched(self) -> None:
+        Manager.knows = False
+        self.claim()
+        self.assertEqual(self.go(), 1)
+        self.assertEqual(self.record().error, "Unit not found; nothing was changed")
+        self.assertEqual(set(self.world.acts), {"record", "recorded"})
+        self.is_true("unknown")
+
+    def test_so_is_a_disk_that_changed_and_a_rollback(self) -> None:
+        self.claim(operation_id="o0")
+        self.go()
+        Manager.knows, acts = False, len(self.world.acts)
+        self.world.disk = "1.2.0"
+        self.world.registry["latest"] = "1.2.0"
+        self.claim(current_version="1.1.0")
+        self.assertEqual(self.go(), 1)
+        self.world.disk = "1.1.0"
+        self.claim(operation_id="o2", kind=op.ROLLBACK, current_version="1.1.0")
+        self.assertEqual(self.go(), 1)
+        self.assertIn("Unit not found", self.record().error or "")
+        self.assertEqual(set(self.world.acts[acts:]), {"record", "recorded"})
+        self.assertIsNone(self.record().undo)
+
+    def test_a_refusal_is_put_back_and_the_old_one_runs_on(self) -> None:
+        self.world.refuses = True
+        self.claim()
+        self.assertEqual(self.go(), 1)
+        record = self.record()
+        for words in ("NOT restarted: Access denied", "run: systemctl restart hub", "runs on"):
+            self.assertIn(words, record.error or "")
+        self.assertIn("| its last words", record.log)
+        self.assertEqual(len(Manager.asked), 1)
+        self.assertEqual((self.world.restarts, managed_store.read(self.home).rejected), (0, ()))
+        self.is_true("refused")
+
+    def test_one_that_does_not_come_up_is_put_back_and_the_old_one_started(self) -> None:
+        self.world.dies.add("1.1.0")
+        self.claim()
+        self.assertEqual(self.go(), 5)
+        record = self.record()
+        self.assertIn("the hub did not come up: Job failed; 1.0.0 runs", record.error or "")
+        self.assertEqual(record.log.count("| its last words"), 1)
+        self.assertEqual(Manager.asked, (("1", False, False), ("1", False, True)))
+        self.is_true("dies")
+
+    def test_what_the_manager_says_of_a_sick_one_is_in_the_log(self) -> None:
+        self.world.sick.add("1.1.0")
+        self.claim()
+        self.assertEqual(self.go(), 5)
+        self.assertEqual(self.record().log.count("| its last words"), 1)
+        self.assertEqual(Manager.asked, (("1", False, False), ("2", False, True)))
+
+    def test_one_that_cannot_be_started_again_is_told_with_the_command(self) -> None:
+        self.world.sick.add("1.1.0")
+        self.claim()
+        restart = Manager.restart
+
+        def refuses_the_second(manager: Manager, *asked: object, **more: object) -> str:
+            manager._world.refuses = bool(Manager.asked)
+            return restart(manager, *asked, **more)  # type: ignore[arg-type]
+
+        Manager.restart = refuses_the_second  # type: ignore[method-assign, assignment]
+        self.addCleanup(setattr, Manager, "restart", restart)
+        self.assertEqual(self.go(), 5)
+        words = "1.0.0 is put back, but NOT restarted: Access denied; run: systemctl restart hub"
+        self.assertIn(words, self.record().error or "")
+        self.assertEqual(self.world.disk, "1.0.0")
+
+    def test_its_time_is_the_managers(self) -> None:
+        limits = []
+        write = self.store.update
+
+        def watched(*asked: object) -> object:
+            written = write(*asked)  # type: ignore[arg-type]
+            if written is not None:
+                limits.append((written.step, written.step_limit_s))
+            return written
+
+        self.store.update = watched  # type: ignore[method-assign, assignment]
+        self.claim()
+        self.go()
+        self.assertIn((op.HANDING_OVER, 90 + 2 * Manager.limit_s), limits)
+
+    def test_a_helper_killed_at_any_act_has_it_restarted_once(self) -> None:
+        self.assertGreater(self.every_life(sick=False, kind=op.UPGRADE, restarts=1), 20)
+        self.assertGreater(self.every_life(sick=False, kind=op.ROLLBACK, restarts=1), 20)
+
+    def test_a_helper_killed_at_any_act_of_taking_back_has_it_restarted_once_more(self) -> None:
+        self.assertGreater(self.every_life(sick=True, kind=op.UPGRADE, restarts=2), 25)
+
+    def test_a_hub_that_is_down_is_started_by_whoever_goes_on(self) -> None:
+        found = self.every_life(sick=False, kind=op.UPGRADE, restarts=3, dies=True)
+        self.assertGreater(found, 25)
+
+
+class ByNobody(ManagedCase):
+    """`hub.restart` is "none"; told of or not."""
+
+    choice = Choice(NONE, "a test")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.world.told = False  # as the helper has it then
+
+    def test_it_is_never_restarted_and_waited_for(self) -> None:
+        self.claim()
+        self.go()
+        record = self.record()
+        self.assertEqual((record.phase, record.restarter), (op.RESTARTING, "none"))
+        self.go()
+        self.assertEqual((self.record().phase, self.world.restarts), (op.RESTARTING, 0))
+        self.world.start()
+        self.go()
+        self.assertEqual(self.record().phase, op.SUCCEEDED)
+        self.is_true("waited")
+
+    def test_not_even_to_go_back(self) -> None:
+        self.world.sick.add("1.1.0")
+        self.claim()
+        self.go()
+        self.world.start()
+        self.go()
+        record = self.record()
+        self.assertEqual((record.phase, self.world.restarts), (op.FAILED, 0))
+        self.assertIn("1.0.0 is put back, and runs once the hub is restarted", record.error or "")
+        self.assertEqual((self.world.disk, record.undo), ("1.0.0", Undo(op.TREE, "o1")))
+
+
+class WorldTest(unittest.TestCase):
+    def test_a_manager_that_is_asked_twice_restarts_twice(self) -> None:
+        """Or the counts above would prove nothing."""
+        world = World()
+        for _ in range(2):
+            Manager(world).restart("1", again=False)
+        self.assertEqual(world.restarts, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
