@@ -1,0 +1,169 @@
+"""A managed hub's unit that does not come up, or that its manager will not restart: each returned
+from, with the manager's words and what the unit printed, and the next upgrade works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.e2e.harness import FINISHED
+from tests.outside.restarters.managed_case import ManagedCase
+from tests.outside.restarters.managed_hub import DYING, LATE, UNIT
+from tests.outside.restarters.managed_machine import NEW, NEXT, OLD
+from tests.outside.restarters.machines import USER
+
+LAST_WORDS = "this hub cannot go on"
+ENDLESS = {"Restart": "always", "RestartSec": "50ms", "StartLimitIntervalSec": "0"}
+MASK = {"before_upgrade": ["systemctl", "mask", UNIT]}
+
+
+class ComesUpBadly(ManagedCase):
+    """What was put back runs again: the old version, in a third process."""
+
+    def taken_back(self, behaviour: str, *words: str, **settings: str) -> dict[str, Any]:
+        self.hub.begin(**settings)
+        self.hub.publish(NEW, behaviour)
+        self.upgrade(code=5)
+        record = self.hub.record()
+        self.assert_says(record, *words)
+        self.assertEqual(record["rolled_back_to"], OLD)
+        return record
+
+    def test_a_version_that_ends_at_once(self) -> None:
+        words = (f"Job for {UNIT} failed", LAST_WORDS, "status=3")
+        self.taken_back(DYING, *words)
+        self.assert_ended("failed", OLD, (OLD, NEW, OLD))
+        self.goes_on(NEXT, OLD, NEW, OLD)
+
+    def test_a_version_that_ends_at_once_behind_a_manager_that_believes_it_runs(self) -> None:
+        self.taken_back(DYING, LAST_WORDS, Type="simple")
+        self.assert_ended("failed", OLD, (OLD, NEW, OLD))
+        self.goes_on(NEXT, OLD, NEW, OLD)
+
+    def test_a_version_that_ends_at_once_again_and_again_up_to_the_start_limit(self) -> None:
+        limits = {"StartLimitIntervalSec": "600", "StartLimitBurst": "4"}
+        again = {"Type": "simple", "Restart": "always", "RestartSec": "50ms"}
+        words = (LAST_WORDS, "Start request repeated too quickly")
+        self.taken_back(DYING, *words, **limits, **again)
+        # The manager itself started it again: one start was asked for, and one to go back.
+        self.assert_ended("failed", OLD, (OLD, NEW, NEW, NEW, OLD))
+        self.goes_on(NEXT, OLD, NEW, NEW, NEW, OLD)
+
+    def test_a_version_that_ends_at_once_and_is_started_again_for_ever(self) -> None:
+        record = self.taken_back(DYING, LAST_WORDS, f"Job for {UNIT} failed", **ENDLESS)
+        starts = tuple(one.version for one in self.hub.starts())
+        self.assert_ended("failed", OLD, starts)  # how many were the manager's own is its affair
+        self.assertEqual((starts[:2], starts[-1]), ((OLD, NEW), OLD))
+        asked = [line for line in record["log"] if "was restarted by its manager" in line]
+        self.assertEqual(len(asked), 1, record)
+        self.goes_on(NEXT, *starts)
+
+    def test_a_start_limit_that_is_used_up_already(self) -> None:
+        limits = {"StartLimitIntervalSec": "600", "StartLimitBurst": "1"}
+        self.hub.begin(**limits)
+        self.hub.publish(NEW)
+        self.upgrade(code=5)
+        record = self.assert_ended("failed", OLD, (OLD, OLD))
+        self.assert_says(record, "start-limit-hit", "Start request repeated too quickly")
+        self.hub.obeyed("reset-failed", UNIT)
+        self.upgrade("--version", NEW)
+        self.assert_ended("succeeded", NEW, (OLD, OLD, NEW))
+
+    def test_a_version_that_takes_longer_than_the_unit_allows(self) -> None:
+        record = self.taken_back(LATE, f"Job for {UNIT} failed", "timeout", TimeoutStartSec="2")
+        self.assertNotIn("is proven", "\n".join(record["log"]))  # although it answered
+        self.assert_ended("failed", OLD, (OLD, NEW, OLD))
+        self.goes_on(NEXT, OLD, NEW, OLD)
+
+    def test_it_keeps_the_old_ones_way_back_after_two_bad_ones(self) -> None:
+        self.taken_back(DYING, LAST_WORDS)
+        self.hub.publish(NEXT, LATE)
+        self.hub.obeyed("reset-failed")
+        self.hub.write_unit(TimeoutStartSec="2")
+        self.upgrade(code=5)
+        self.assert_ended("failed", OLD, (OLD, NEW, OLD, NEXT, OLD))
+        self.goes_on("1.3.0", OLD, NEW, OLD, NEXT, OLD)
+
+
+class IsRefused(ManagedCase):
+    """The old process runs on, and was never asked to stop."""
+
+    def untouched(self, *words: str) -> None:
+        """Refused before anything was touched."""
+        record = self.refused(*words)
+        self.assertNotIn("undo", record, self.hub.told())
+        self.assertNotIn("handing-over", self.hub.told())
+        self.assertIn("nothing was changed", record["error"])
+
+    def refused(self, *words: str) -> dict[str, Any]:
+        before = self.hub.starts()
+        self.hub.publish(NEW)
+        self.upgrade(code=1)
+        record = self.hub.record()
+        self.assertEqual(record["phase"], FINISHED[1], self.hub.told())
+        self.assert_says(record, *words)
+        self.assertEqual((self.hub.version(), self.hub.head()), (OLD, OLD))
+        self.assertEqual(self.hub.starts(), before)
+        return record
+
+    def test_a_unit_that_is_masked(self) -> None:
+        self.hub.begin()
+        self.hub.obeyed("mask", UNIT)
+        self.untouched("masked")
+        self.hub.obeyed("unmask", UNIT)
+        self.upgrade()
+        self.assert_ended("succeeded", NEW, (OLD, NEW))
+
+    def test_a_unit_that_is_masked_while_it_is_rewritten(self) -> None:
+        self.hub.begin()
+        self.hub.configure(**MASK)
+        record = self.refused("NOT restarted", f"Unit {UNIT} is masked", f"restart {UNIT}")
+        self.assertIn("undo", record)
+        self.hub.obeyed("unmask", UNIT)
+        self.hub.configure()
+        self.upgrade("--version", NEW)
+        self.assert_ended("succeeded", NEW, (OLD, NEW))
+
+    def test_a_unit_that_is_not_there(self) -> None:
+        self.hub.begin(hub={"unit": "nothing.service"})
+        self.untouched("nothing.service", "not")
+        self.hub.configure()
+        self.upgrade()
+        self.assert_ended("succeeded", NEW, (OLD, NEW))
+
+    def test_a_hub_that_runs_outside_of_its_installed_unit(self) -> None:
+        self.hub.begin(run=False)
+        self.hub.run_bare()
+        self.untouched(UNIT, "hub.restart")
+        self.hub.stop_bare()
+        self.hub.obeyed("start", UNIT)
+        self.hub.until(OLD)
+        self.upgrade()
+        self.assert_ended("succeeded", NEW, (OLD, OLD, NEW))
+
+
+class IsDenied(ManagedCase):
+    """A unit of the system's, whose user may not restart it."""
+
+    user = USER
+
+    def test_a_helper_that_may_not(self) -> None:
+        self.hub.begin()
+        self.hub.publish(NEW)
+        self.hub.over(self.hub.ask())
+        record = self.assert_ended("failed", OLD, (OLD,))
+        self.assert_says(record, "NOT restarted", "denied", f"systemctl restart {UNIT}")
+        self.assertIsNone(record.get("rolled_back_to"))
+        self.hub.obeyed("restart", UNIT)
+        self.assertEqual(self.hub.version(), OLD)
+
+    def test_its_unit_starts_again_what_ends_by_itself(self) -> None:
+        self.hub.begin(hub={"restart": "exit"}, **ENDLESS)
+        self.hub.publish(NEW)
+        self.upgrade()
+        self.assert_ended("succeeded", NEW, (OLD, NEW))
+        self.hub.publish(NEXT, DYING)
+        self.upgrade(code=5)
+        starts = tuple(one.version for one in self.hub.starts())
+        record = self.assert_ended("failed", NEW, starts)
+        self.assertEqual((starts[:3], starts[-1]), ((OLD, NEW, NEXT), NEW))
+        self.assertEqual(record["rolled_back_to"], NEW)
