@@ -168,6 +168,11 @@ class Launchd:
         self._jobs = json.loads(Path(self.path, "jobs.json").read_text())
         return int(self._jobs[target]["pid"])
 
+    def runs(self, target: str) -> int:
+        """How often it was started."""
+        self.pid(target)
+        return int(self._jobs[target]["runs"])
+
     def asked(self) -> list[str]:
         """Everything that launchctl was asked since it was loaded, in order."""
         with contextlib.suppress(FileNotFoundError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import plistlib
 import signal
 import tempfile
 import unittest
@@ -13,7 +14,10 @@ from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import hub_process
 from hub_upgrade.restarters import launchd
 from hub_upgrade.restarters.launchd import LaunchdRestarter, domain_with
-from tests.e2e.harness import wait_for
+from hub_upgrade.settings import load
+from tests.e2e.harness import build, cli, wait_for
+from tests.restarters import launchd_keys
+from tests.restarters.contract import RestarterContract
 from tests.restarters.launchctl import Launchd
 
 LABEL = "computer.parachute.hub"
@@ -21,6 +25,8 @@ DOMAIN = "gui/501"
 TARGET = f"{DOMAIN}/{LABEL}"
 KICKSTART = f"kickstart -k {TARGET}"
 PRINT = f"print {TARGET}"
+WHO = () if os.getuid() else ("--user", "nobody")
+HOME = "/Users/op/a <home> & more"
 
 
 class LaunchdCase(unittest.TestCase):
@@ -33,7 +39,9 @@ class LaunchdCase(unittest.TestCase):
         ):
             patch.start()
             self.addCleanup(patch.stop)
-        self.restarter = LaunchdRestarter(LABEL, DOMAIN)
+
+    def restarter(self) -> LaunchdRestarter:
+        return LaunchdRestarter(LABEL, DOMAIN)
 
     def load(self) -> str:
         """The job of the hub; its process's identity."""
@@ -41,21 +49,43 @@ class LaunchdCase(unittest.TestCase):
 
     def refused(self, restarter: LaunchdRestarter | None = None) -> str:
         with self.assertRaises(RefusedError) as caught:
-            (restarter or self.restarter).check()
+            (restarter or self.restarter()).check()
         self.assertIn("nothing was changed", caught.exception.sentence)
         return caught.exception.sentence
 
     def fails(self, process: str, again: bool = False) -> str:
         with self.assertRaises(HostError) as caught:
-            self.restarter.restart(process, again)
+            self.restarter().restart(process, again)
         return caught.exception.sentence
+
+
+class Contract(LaunchdCase, RestarterContract):
+    def setUp(self) -> None:
+        super().setUp()
+        self.pid = 0
+        patch = mock.patch.object(launchd, "GONE_S", 0.2)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def begin(self) -> str:
+        self.pid = self.launchd.load(TARGET)
+        return hub_process.identity(self.pid)
+
+    def restarter(self) -> LaunchdRestarter:
+        return LaunchdRestarter(LABEL, DOMAIN, self.pid)
+
+    def refuse(self) -> None:
+        self.launchd.trouble(TARGET, 1, "1: Operation not permitted")
+
+    def restarts(self) -> int:
+        return self.launchd.runs(TARGET) - 1
 
 
 class Restart(LaunchdCase):
     def test_launchctl_is_asked_once_by_the_label_and_we_signal_nobody(self) -> None:
         old = self.load()
         with mock.patch.object(os, "kill", side_effect=AssertionError("a signal")):
-            line = self.restarter.restart(old, again=False)
+            line = self.restarter().restart(old, again=False)
         self.assertEqual(self.launchd.asked(), [KICKSTART])
         self.assertIn(f"launchctl {KICKSTART}", line)
         self.assertFalse(hub_process.lives(old))
@@ -63,7 +93,7 @@ class Restart(LaunchdCase):
 
     def test_nobody_need_know_the_process(self) -> None:
         old = self.load()
-        self.restarter.restart("", again=False)
+        self.restarter().restart("", again=False)
         self.assertEqual(self.launchd.asked(), [KICKSTART])
         self.assertFalse(hub_process.lives(old))
 
@@ -90,7 +120,7 @@ class Restart(LaunchdCase):
     def test_what_was_done_is_a_restart_whatever_launchctl_says_of_it(self) -> None:
         old = self.load()
         self.launchd.trouble(TARGET, 37, "Operation already in progress", done=True)
-        line = self.restarter.restart(old, again=False)
+        line = self.restarter().restart(old, again=False)
         self.assertIn("Operation already in progress; yet process", line)
         self.assertFalse(hub_process.lives(old))
         self.assertEqual(self.launchd.asked(), [KICKSTART, PRINT], "one kickstart")
@@ -111,22 +141,22 @@ class Again(LaunchdCase):
 
     def test_a_new_process_is_not_ended_once_more(self) -> None:
         old = self.load()
-        self.restarter.restart(old, again=False)
+        self.restarter().restart(old, again=False)
         new = self.launchd.pid(TARGET)
-        line = self.restarter.restart(old, again=True)
+        line = self.restarter().restart(old, again=True)
         self.assertIn(f"as process {new} already", line)
         self.assertEqual(self.launchd.pid(TARGET), new)
         self.assertEqual(self.launchd.asked(), [KICKSTART, PRINT])
 
     def test_an_old_process_that_lives_is_restarted(self) -> None:
-        self.restarter.restart(self.load(), again=True)
+        self.restarter().restart(self.load(), again=True)
         self.assertEqual(self.launchd.asked(), [KICKSTART])
 
     def test_a_job_that_does_not_run_is_started_and_nothing_is_killed(self) -> None:
         old = self.load()
         os.kill(self.launchd.pid(TARGET), signal.SIGKILL)
         wait_for(lambda: not hub_process.lives(old), "its end")
-        self.restarter.restart(old, again=True)
+        self.restarter().restart(old, again=True)
         self.assertEqual(self.launchd.asked(), [PRINT, f"kickstart {TARGET}"])
         self.assertTrue(hub_process.identity(self.launchd.pid(TARGET)))
 
@@ -136,7 +166,7 @@ class Check(LaunchdCase):
 
     def test_a_loaded_label_is_fit_and_only_looked_at(self) -> None:
         self.load()
-        self.assertEqual(self.restarter.check(), f"launchd has loaded {TARGET} (running)")
+        self.assertEqual(self.restarter().check(), f"launchd has loaded {TARGET} (running)")
         self.assertEqual(self.launchd.asked(), [PRINT])
 
     def test_a_label_that_is_not_loaded_is_refused_with_launchctls_words(self) -> None:
@@ -205,7 +235,7 @@ class Tell(LaunchdCase):
         with tempfile.NamedTemporaryFile() as file:
             Path(file.name).write_text("".join(f"line {n}\n" for n in range(2000)))
             pid = self.launchd.load(TARGET, stderr=file.name)
-            first, *rest = self.restarter.tell()
+            first, *rest = self.restarter().tell()
         self.assertEqual(
             first,
             f"{TARGET}: state = running, pid = {pid}, runs = 1, last exit code = (never exited)",
@@ -214,10 +244,46 @@ class Tell(LaunchdCase):
 
     def test_what_is_no_file_is_not_read(self) -> None:
         self.load()
-        self.assertEqual(len(self.restarter.tell()), 1)
+        self.assertEqual(len(self.restarter().tell()), 1)
 
     def test_a_label_that_is_not_loaded_is_told_in_launchctls_words(self) -> None:
-        self.assertIn("Could not find service", "".join(self.restarter.tell()))
+        self.assertIn("Could not find service", "".join(self.restarter().tell()))
+
+
+class PropertyList(unittest.TestCase):
+    """What `unit install --launchd --dry-run` prints, on any machine."""
+
+    def printed(self, *argv: str) -> tuple[dict[str, object], list[str]]:
+        """The job, and the commands below it."""
+        words = ("unit", "install", "--launchd", "--dry-run", "--config-dir", HOME)
+        done = cli(build("1.0.0"), *words, *argv, HOME="/Users/op")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        text, _, commands = done.stdout.partition("</plist>")
+        job = plistlib.loads(text[text.index("<?xml") :].encode() + b"</plist>")
+        return job, commands.split("\n")[2:-1]
+
+    def test_every_key_is_one_of_launchds_with_a_value_that_it_takes(self) -> None:
+        for argv in (WHO, (*WHO, "--name", "second"), ("--as-root",) if WHO else ()):
+            job, commands = self.printed(*argv, "--port", "1940")
+            self.assertEqual(launchd_keys.problems(job), [])
+            domain = "system" if WHO else f"gui/{os.getuid()}"
+            self.assertEqual(commands[0], f"$ launchctl enable {domain}/{job['Label']}")
+
+    def test_home_is_one_argument_and_the_job_is_kept_alive(self) -> None:
+        job, _commands = self.printed(*WHO)
+        arguments = job["ProgramArguments"]
+        assert isinstance(arguments, list)
+        self.assertEqual(arguments[-3:], ["serve", "--config-dir", HOME])
+        self.assertEqual((job["KeepAlive"], job["RunAtLoad"]), (True, True))
+        self.assertEqual((job["Label"], job.get("UserName")), (LABEL, WHO[1] if WHO else None))
+        self.assertGreater(int(str(job["ExitTimeOut"])), load({}, {}).stop_s)
+
+    def test_what_launchd_does_not_know_would_be_found(self) -> None:
+        good: dict[str, object] = {"Label": "a", "ProgramArguments": ["b"]}
+        self.assertEqual(launchd_keys.problems(good), [])
+        for bad in ({"Keepalive": True}, {"KeepAlive": 1}, {"ExitTimeOut": "20"}, {"Label": None},
+                    {"ProgramArguments": ["a", 1]}):  # fmt: skip
+            self.assertNotEqual(launchd_keys.problems({**good, **bad}), [], bad)
 
 
 def _child_of(pid: int) -> int:
