@@ -26,6 +26,11 @@ class Managers(Machine):
     `scope` is "system" (commands are root's) or "user" (commands are USER's) everywhere.
     """
 
+    def boot(self) -> None:
+        """Start it; what its managers say is in the journal, as elsewhere."""
+        super().boot()
+        self.sh("systemctl log-target journal")
+
     def let_linger(self) -> None:
         """USER, and a manager of that user's own that runs without a session."""
         self.sh(

@@ -172,22 +172,21 @@ class InsideProber(Prober):
 class OwnCase(ManagersCase):
     """A machine with whom its units belong to."""
 
-    scope = "system"
-
     def setUp(self) -> None:
         super().setUp()
         self.machine.sh(f"useradd --create-home --shell /bin/sh {OWNER}")
-        if self.scope == "user":
-            self.machine.let_linger()
+        self.machine.let_linger()
 
-    def unit(self, name: str = "parachute-hub", port: int = 1939, place: str = "") -> OwnUnit:
+    def unit(
+        self, name: str = "parachute-hub", port: int = 1939, place: str = "", scope: str = "system"
+    ) -> OwnUnit:
         """Not installed yet, nor laid."""
-        return OwnUnit(self.machine, self.scope, name, port, place or f"/srv/{name}")
+        return OwnUnit(self.machine, scope, name, port, place or f"/srv/{name}-{scope}")
 
-    def installed(self, *words: str, **config: Any) -> OwnUnit:
-        """A unit that serves 1.0.0."""
+    def installed(self, *words: str, program: str = "", **config: Any) -> OwnUnit:
+        """A unit of the system's that serves 1.0.0."""
         unit = self.unit()
-        unit.lay(build("1.0.0"), **config)
+        unit.lay(program or build("1.0.0"), **config)
         unit.install(*words)
         return unit
 

@@ -1,0 +1,41 @@
+"""Upgrades of a hub that is kept by its unit: the manager never sees anything of them."""
+
+from __future__ import annotations
+
+import unittest
+
+from tests.e2e import bad
+from tests.e2e.harness import build
+from tests.outside.restarters.own_unit import OwnCase, upgraded
+
+IN_A_ROW = 20
+NAMES = ("dies late in probation", "hangs after it is ready", "answers 500")
+BAD = [way for way in bad.WAYS if way.name in NAMES]
+
+
+class Upgrades(OwnCase):
+    def test_twenty_in_a_row_with_the_unit_active_throughout(self) -> None:
+        unit = self.installed()
+        with self.steady(unit):
+            for number in range(1, IN_A_ROW + 1):
+                upgraded(unit, f"1.0.{number}")
+        committed = [one["verdict"] for one in unit.boot()["verdicts"]]
+        self.assertEqual(committed, ["committed"] * IN_A_ROW)
+
+    def test_a_bad_release_is_taken_back_with_the_unit_active_throughout(self) -> None:
+        unit = self.installed(ready_timeout_s=3)
+        for number, way in enumerate(BAD):
+            with self.subTest(way.name), self.steady(unit):
+                overlay = {bad.HUB: bad.spoilt(way.name, way.code, bad.REAL_HOME)}
+                unit.publish(build(f"1.1.{number}", overlay))
+                record = unit.finished(unit.upgrade())
+                self.assertEqual(record["phase"], "failed", record)
+                self.assertEqual(record["rolled_back_to"], "1.0.0", record)
+                self.assertIn(way.taken_back, record["error"])
+                self.assertEqual(unit.version(), "1.0.0")
+        with self.steady(unit):
+            upgraded(unit, "1.2.0")
+
+
+if __name__ == "__main__":
+    unittest.main()
