@@ -49,6 +49,7 @@ class World:
         self.sick: set[str] = set()
         self.dies: set[str] = set()
         self.down = False
+        self.silent_for = 0
         self.fails: Callable[[], None] = lambda: None
         self.restarts = 0
         self.refuses = False
@@ -120,7 +121,8 @@ class FakeWatch:
         self.told = str(world.process) if world.told else ""
 
     def look(self) -> Seen:
-        if self._world.down:
+        self._world.silent_for -= 1
+        if self._world.down or self._world.silent_for >= 0:
             return Seen("", False, "", False, "nobody answers")
         version, process = self._world.running, str(self._world.process)
         well = version not in (*self._world.sick, HALF)

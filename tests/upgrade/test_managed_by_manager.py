@@ -10,7 +10,7 @@ from hub_upgrade.domain.operation import Undo
 from hub_upgrade.domain.restart import NONE, SYSTEMD, USER, Choice
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import managed_store
-from tests.upgrade.managed_world import FakeRestarter, ManagedCase, World
+from tests.upgrade.managed_world import FakeRestarter, Killed, ManagedCase, World
 
 UNIT = "parachute-hub.service"
 
@@ -55,6 +55,10 @@ class ByManager(ManagedCase):
     def setUp(self) -> None:
         super().setUp()
         Manager.asked, Manager.knows = (), True
+
+    def is_true(self, what: str) -> None:
+        super().is_true(what)
+        self.assertLessEqual(self.record().log.count("| its last words"), 1, what)
 
     def test_an_upgrade_is_one_restart_by_name_and_nobody_is_to_be_signalled(self) -> None:
         self.claim()
@@ -180,6 +184,20 @@ class ByManager(ManagedCase):
         self.claim()
         self.go()
         self.assertIn((op.HANDING_OVER, 90 + 2 * Manager.limit_s), limits)
+
+    def test_a_new_process_that_does_not_answer_yet_is_waited_for(self) -> None:
+        self.claim()
+        self.go()
+        restarted = self.world.acts.index("restarted")
+        self.doCleanups()
+        self.setUp()
+        self.claim()
+        self.world.kill_at = restarted
+        with self.assertRaises(Killed):
+            self.go()
+        self.world.silent_for = 3
+        self.assertEqual(self.go(), 0)
+        self.assertEqual(self.world.restarts, 1)
 
     def test_a_helper_killed_at_any_act_has_it_restarted_once(self) -> None:
         self.assertGreater(self.every_life(sick=False, kind=op.UPGRADE, restarts=1), 20)
