@@ -23,7 +23,8 @@ TYPING = "".join(
 """The tests that type what stands there; those that begin with hub.pyz are typed by one that takes
 them from the README."""
 ORDER = [
-    "The two commands", "A picture", "Install", "On a server", "In a container",
+    "The two commands", "A picture", "Install", "On a server", "The unit",
+    "In a container",
     "Behind nginx or Caddy", "From a laptop, by an SSH tunnel", "How an upgrade works",
     "What can happen to it", "How to go back", "What it never does by itself",
     "Looking after another hub", "Ship your own service with it", "Configuration",
@@ -32,7 +33,6 @@ ORDER = [
     "What does not work yet",
 ]  # fmt: skip
 FILES = {
-    "On a server": "parachute-hub.service",
     "In a container": "Dockerfile",
     "Behind nginx or Caddy": "nginx.conf Caddyfile",
     "Ship your own service with it": "service/server.js",

@@ -38,9 +38,9 @@ NEVER_TYPED = frozenset(
 """What the command line's own requests never meet: they are well made, and bear a token."""
 
 OF_OTHER_HUBS = frozenset(
-    {"bad_signature", "cannot_restart", "detached_head", "dirty_tree", "git_in_progress", "linked_package",
-     "no_install_command", "no_upstream", "not_fast_forward", "not_running", "restart_first",
-     "unknown_source", "untracked_files"}
+    {"bad_signature", "cannot_restart", "detached_head", "dirty_tree", "git_in_progress",
+     "linked_package", "no_install_command", "no_upstream", "not_fast_forward", "not_running",
+     "restart_first", "unknown_source", "untracked_files"}
 )  # fmt: skip
 """What is refused for a hub that git or a package manager installed: tests/outside/sources."""
 

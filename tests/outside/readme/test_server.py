@@ -43,7 +43,7 @@ class Server(ServerCase):
         self.restarted()
         self.gone_back()
         self.stopped()
-        self.machine.sh(said("systemctl disable --now parachute-hub"))
+        self.machine.sh(said("hub.pyz unit uninstall"))
         left = {one for one in self.files() - before if not one.startswith(LEFT)}
         self.assertEqual(set(), left)
         self.assertEqual("", self.machine.run("pgrep -af '[h]ub.pyz'").stdout)
