@@ -1,4 +1,4 @@
-"""examples/compose.yaml, word by word, run by Docker's compose and by podman's."""
+"""examples/compose.yaml, word by word, run by Docker's compose."""
 
 from __future__ import annotations
 
