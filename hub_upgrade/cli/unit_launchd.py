@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from hub_upgrade.cli import entry, unit_files
 from hub_upgrade.cli.arguments import Arguments
@@ -10,8 +11,12 @@ from hub_upgrade.domain import units
 from hub_upgrade.domain.units import Wanted
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import commands, files
+from hub_upgrade.restarters import launchd
 
 LIMIT_S = 60.0
+GONE_POLL_S = 0.1
+IN_PROGRESS = 36
+"""How bootout ends while the job does (EINPROGRESS on macOS)."""
 
 
 class Launchd:
@@ -26,6 +31,7 @@ class Launchd:
         self._path = os.path.join(library, f"{label}.plist")
         self._domain = "system" if system else f"gui/{os.getuid()}"
         self._target = f"{self._domain}/{label}"
+        self._bootout = ("launchctl", "bootout", self._target)
 
     def install(self, wanted: Wanted) -> int:
         """The file, then launchd's word for it; nothing where all of it is so already."""
@@ -35,13 +41,13 @@ class Launchd:
         if self._given.dry_run:
             return unit_files.show({self._path: text}, start)
         unit_files.may_write({self._path: text}, self._given.force)
-        loaded = self._is_loaded()
+        loaded = launchd.look(self._target)[0] is not None
         if loaded and not unit_files.differs(self._path, text):
             return self._tell(f"{self._name} is installed and runs; nothing was changed", False)
         files.make_directory(os.path.dirname(self._path), 0o755)
         files.write_durably(self._path, text, 0o644)
         if loaded:
-            self._do(("launchctl", "bootout", self._target))
+            self._leave()
         for argv in start:
             self._do(argv)
         return self._tell(f"{self._name} runs, and is started again whenever it ends", True)
@@ -49,29 +55,27 @@ class Launchd:
     def uninstall(self) -> int:
         """Stopped and removed; what it never wrote stays."""
         there = os.path.lexists(self._path)
-        leave = ("launchctl", "bootout", self._target)
         if self._given.dry_run:
-            return unit_files.show({}, [leave, ("rm", self._path)] if there else [])
+            todo = [self._bootout, ("rm", self._path)] if there else []
+            return unit_files.show({}, todo)
         if not there:
             return self._tell(f"{self._name} is not installed; nothing was changed", False)
         unit_files.may_remove([self._path], self._given.force)
-        if self._is_loaded():
-            self._do(leave)
+        if launchd.look(self._target)[0] is not None:
+            self._leave()
         files.remove_durably(self._path)
         return self._tell(f"{self._name} is stopped and removed; home stays", True)
 
     def status(self) -> int:
         """How it is, as launchd tells."""
-        done = commands.run(["launchctl", "print", self._target], LIMIT_S)
-        lines = [line.strip() for line in done.stdout.decode("utf-8", "replace").splitlines()]
-        found = dict(line.split(" = ", 1) for line in reversed(lines) if " = " in line)
-        state = found.get("state", "not loaded")
-        installed, pid = os.path.lexists(self._path), found.get("pid", "")
+        job, _why = launchd.look(self._target)
+        state = job.fields.get("state", "loaded") if job else "not loaded"
+        installed, pid = os.path.lexists(self._path), job.pid if job else 0
         if self._given.json:
             entry.print_json({
                 "name": self._name, "manager": "launchd", "scope": self._domain,
                 "installed": installed, "file": self._path if installed else None,
-                "active": state, "main_pid": int(pid) if pid.isdecimal() else None,
+                "active": state, "main_pid": pid or None,
                 "ours": unit_files.is_ours(self._path),
             })  # fmt: skip
         elif not installed:
@@ -81,11 +85,12 @@ class Launchd:
         return 0
 
     def restart(self) -> int:
-        """By launchd."""
-        argv = ("launchctl", "kickstart", "-k", self._target)
+        """It is asked to stop, and launchd starts it again (`kickstart -k` would kill it)."""
+        stop, start = ("kill", "SIGTERM", self._target), ("kickstart", self._target)
         if self._given.dry_run:
-            return unit_files.show({}, [argv])
-        self._do(argv)
+            return unit_files.show({}, [("launchctl", *stop)])
+        job, _why = launchd.look(self._target)
+        self._do(("launchctl", *(stop if job and job.pid else start)))
         return self._tell(f"{self._name} was restarted", True)
 
     def logs(self) -> int:
@@ -97,8 +102,16 @@ class Launchd:
     def _log(self) -> str:
         return f"{self._user_home}/Library/Logs/{self._name}.log"
 
-    def _is_loaded(self) -> bool:
-        return commands.run(["launchctl", "print", self._target], LIMIT_S).status == 0
+    def _leave(self) -> None:
+        """Stop it, and wait: a bootstrap beside a job that is still ending leaves none loaded."""
+        done = commands.run(list(self._bootout), LIMIT_S)
+        if done.status not in (0, IN_PROGRESS):
+            raise HostError(f"{unit_files.typed(self._bootout)}: {unit_files.words_of(done)}")
+        deadline = time.monotonic() + LIMIT_S
+        while launchd.look(self._target)[0] is not None:
+            if time.monotonic() > deadline:
+                raise HostError(f"{self._target} does not end")
+            time.sleep(GONE_POLL_S)
 
     def _do(self, argv: tuple[str, ...]) -> None:
         done = commands.run(list(argv), LIMIT_S)

@@ -71,6 +71,7 @@ class Systemd:
             self._do((*self._systemctl, "disable", "--now", self._socket))
             files.remove_durably(self._path(self._socket))
         stop = [name for name in (self._socket, self._service) if self._is_up(name)]
+        self._forgive()
         for argv in self._after(list(texts), stop if changed or stale else []):
             self._do(argv)
         self._tell(f"{self._name} runs, and starts with {self._whom()}", True)
@@ -95,7 +96,7 @@ class Systemd:
         for path in paths:
             files.remove_durably(path)
         self._do(todo[2])
-        commands.run([*self._systemctl, "reset-failed", self._service], ASK_LIMIT_S)
+        self._forgive()
         return self._tell(f"{self._name} is stopped and removed; home stays", True)
 
     def status(self) -> int:
@@ -127,6 +128,7 @@ class Systemd:
         if self._given.dry_run:
             return unit_files.show({}, [argv])
         self._needs_systemd()
+        self._forgive()
         self._do(argv)
         return self._tell(f"{self._name} was restarted", True)
 
@@ -181,6 +183,11 @@ class Systemd:
         lines = done.stdout.decode("utf-8", "replace").splitlines()
         found = dict(line.partition("=")[::2] for line in lines)
         return {name: found.get(name, "") for name in SHOWN}
+
+    def _forgive(self) -> None:
+        """A start limit that was hit would refuse the next start too; not for what never failed."""
+        argv = [*self._systemctl, "reset-failed", self._service]
+        commands.run(argv, ASK_LIMIT_S, env=unit_files.environment())
 
     def _is_up(self, unit: str) -> bool:
         return self._state(unit)["ActiveState"] not in ("inactive", "failed")

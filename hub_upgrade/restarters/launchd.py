@@ -39,7 +39,7 @@ def domain_with(label: str, pid: int = 0) -> str:
     for whichever): `gui/UID`, `user/UID` or `system`, "" for none. Never raises."""
     uid = os.getuid()
     for domain in (f"gui/{uid}", f"user/{uid}", SYSTEM) if uid else (SYSTEM,):
-        job, _why = _look(f"{domain}/{label}")
+        job, _why = look(f"{domain}/{label}")
         if job is not None and (not pid or _is_of(pid, job)):
             return domain
     return ""
@@ -59,7 +59,7 @@ class LaunchdRestarter:
 
     def check(self) -> str:
         """See upgrade.ports.Restarter."""
-        job, words = _look(self._target)
+        job, words = look(self._target)
         if job is None:
             raise self._refused(
                 f"launchd has not loaded {self._target}: {words}; load it (launchctl bootstrap "
@@ -83,7 +83,7 @@ class LaunchdRestarter:
         gone = f"process {old} is gone" if old else "no process of it was known"
         lives = hub_process.lives(process)
         if again and not lives:
-            job, _why = _look(self._target)
+            job, _why = look(self._target)
             if job is not None and job.pid not in (0, old):
                 return f"{gone}, and launchd runs {self._target} as process {job.pid} already"
             done = self._ask("kickstart", self._target)  # without -k: it ends nothing
@@ -102,7 +102,7 @@ class LaunchdRestarter:
 
     def tell(self) -> list[str]:
         """See upgrade.ports.Restarter."""
-        job, words = _look(self._target)
+        job, words = look(self._target)
         if job is None:
             return [f"{self._target}: {words}"]
         told = [f"{name} = {job.fields[name]}" for name in STATE if name in job.fields]
@@ -122,7 +122,7 @@ class LaunchdRestarter:
     def _runs_anew(self, old: int) -> bool:
         deadline = time.monotonic() + AGAIN_S
         while True:
-            job, _why = _look(self._target)
+            job, _why = look(self._target)
             if job is not None and job.pid not in (0, old):
                 return True
             if time.monotonic() > deadline:
@@ -130,7 +130,7 @@ class LaunchdRestarter:
             time.sleep(POLL_S)
 
 
-def _look(target: str) -> tuple[Job | None, str]:
+def look(target: str) -> tuple[Job | None, str]:
     """The job, or None and launchctl's words."""
     done = commands.run(["launchctl", "print", target], PRINT_S)
     if done.status != 0:

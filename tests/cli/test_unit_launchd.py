@@ -18,10 +18,12 @@ LAUNCHCTL = """#!/bin/sh
 cd "$(dirname "$0")"
 echo "$*" >>told
 case "$1" in
-    print) test -e loaded && printf '%s = {\\n\\tstate = running\\n\\tpid = 77\\n}\\n' "$2" ;;
+    print) if test -e ending; then rm -f loaded ending; fi
+        test -e loaded || exit 113
+        printf '%s\\n' "$2 = {" 'pid = 77' 'state = running' 'x = {' 'pid = 1' '}' '}' ;;
     bootstrap) test ! -e refuses || { echo "Bootstrap failed: 5: Input/output error" >&2; exit 5; }
         test ! -e loaded && touch loaded ;;
-    bootout) rm loaded ;;
+    bootout) test -e loaded && touch ending && exit 36 ;;
 esac
 """
 LABEL = "computer.parachute.hub"
@@ -60,14 +62,14 @@ class LaunchdCase(UnitCase):
             self.assertIn("nothing was changed", self.unit("install", "--port", "8080")[1])
             self.assertEqual(self.told(), ["print JOB"])
             self.unit("install", "--port", "8081")
-            self.assertEqual(self.told(), ["print JOB", "bootout JOB", *start])
+            self.assertEqual(self.told(), ["print JOB", "bootout JOB", "print JOB", *start])
             self.assertIn("running, main process 77", self.unit("status")[1])
             status = json.loads(self.unit("status", "--json")[1])
             self.assertEqual((status["main_pid"], status["ours"]), (77, True))
             self.assertEqual(self.unit("restart")[0], 0)
-            self.assertEqual(self.told()[-1], "kickstart -k JOB")
+            self.assertEqual(self.told()[-1], "kill SIGTERM JOB")
             self.assertEqual(self.unit("uninstall")[0], 0)
-            self.assertEqual(self.told(), ["print JOB", "bootout JOB"])
+            self.assertEqual(self.told(), ["print JOB", "bootout JOB", "print JOB"])
             self.assertFalse(self.file.exists())
             self.assertEqual(self.unit("uninstall")[0], 0)
             self.assertIn("is not installed", self.unit("status")[1])
