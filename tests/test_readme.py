@@ -115,7 +115,7 @@ class ReadmeTest(unittest.TestCase):
     def test_every_flag_there_is_one(self) -> None:
         program = build("1.0.0")
         helps = {name: cli(program, name, "--help").stdout for name in COMMANDS if name != "run"}
-        text = " ".join(code(self.readme.prose)) + "".join(b.text for b in self.readme.blocks)
+        text = "\n".join((*code(self.readme.prose), *(b.text for b in self.readme.blocks)))
         for line in re.findall(r"hub\.pyz ([a-z]+)([^\n`']*)", text):
             for flag in FLAG.findall(line[1]):
                 if line[0] in helps and flag not in NOT_OURS:

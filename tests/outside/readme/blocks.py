@@ -26,6 +26,7 @@ NOT_RUN = {
     "make lint": "a part of .ci/run of its own",
     "make image": "makes another image than the README's; run by hand",
     "make bench": "takes minutes, and its figures are the README's own",
+    "make e2e-restarters": "a part of .ci/run of its own",
     "make e2e-sources": "a part of .ci/run of its own",
     "hub.pyz upgrade --self": "for another hub: tests/outside/sources does",
     "hub.pyz survey": "for another hub: tests/outside/sources does",
