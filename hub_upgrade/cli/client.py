@@ -218,13 +218,16 @@ class Client:
     def post(self, path: str, body: Any) -> dict[str, Any]:
         """Ask for something; the answer of a 202, or RefusedError. Sent once: again could be twice.
 
-        A connection that was refused has sent nothing, and is tried again. Raises NoAnswerError.
+        A connection that was refused has sent nothing, and a hub that said 503 has begun nothing:
+        that is tried again. Raises NoAnswerError.
         """
         deadline = time.monotonic() + RETRY_S
         while True:
             try:
                 answer = self._ask("POST", path, body, POST_ANSWER_S)
-                break
+                if answer.status != 503:
+                    break
+                self._find_again(deadline, str(answer.value.get("error_description")))
             except ConnectionRefusedError as error:
                 self._find_again(deadline, str(error))
             except (OSError, http.client.HTTPException, ValueError) as error:

@@ -153,6 +153,13 @@ class ClientTest(CliCase):
         with self.connected() as hub:
             self.assertEqual(200, hub.get(STATUS).status)
 
+    def test_what_an_overloaded_hub_did_not_take_is_sent_again(self) -> None:
+        answers = [(503, {"error": "overloaded", "error_description": "later"}), (202, {"a": 1})]
+        self.hub.replies["/api/hub/upgrade"] = lambda: answers.pop(0)
+        with self.connected() as hub:
+            self.assertEqual({"a": 1}, hub.post("/api/hub/upgrade", {}))
+        self.assertEqual([], answers)
+
     def test_asking_again_has_an_end(self) -> None:
         self.hub.drop_next = 1_000_000
         soon = mock.patch.object(client, "RETRY_S", 0.1)
