@@ -73,6 +73,8 @@ def unit(given: Arguments) -> int:
     launchd = given.launchd or sys.platform == "darwin"
     if given.launchd and sys.platform != "darwin" and not given.dry_run:
         raise UsageError("--launchd is for macOS; here its file is shown with --dry-run")
+    if launchd and (given.socket or given.writable):
+        raise UsageError("--socket and --writable are for systemd")
     if given.n is not None and not (given.n.isascii() and given.n.isdigit()):
         raise UsageError(f"-n must be a number of lines, not {given.n[:100]!r}")
     owner = _owner(given, given.action == INSTALL)

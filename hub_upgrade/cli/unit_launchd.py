@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import plistlib
 import time
+from xml.parsers.expat import ExpatError
 
 from hub_upgrade.cli import entry, unit_files
 from hub_upgrade.cli.arguments import Arguments
@@ -96,11 +98,19 @@ class Launchd:
     def logs(self) -> int:
         """The file that it prints to."""
         follow = ["-f"] if self._given.f else []
-        argv = ["tail", "-n", self._given.n or "50", *follow, self._log()]
+        argv = ["tail", "-n", self._given.n or "50", *follow, self._written_to()]
         return unit_files.become(argv, self._given.dry_run)
 
     def _log(self) -> str:
         return f"{self._user_home}/Library/Logs/{self._name}.log"
+
+    def _written_to(self) -> str:
+        """Where the job that is installed prints to: another user's may be asked about by root."""
+        try:
+            with open(self._path, "rb") as file:
+                return str(plistlib.load(file)["StandardOutPath"])
+        except (OSError, KeyError, ValueError, ExpatError):
+            return self._log()
 
     def _leave(self) -> None:
         """Stop it, and wait: a bootstrap beside a job that is still ending leaves none loaded."""

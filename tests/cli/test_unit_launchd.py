@@ -75,6 +75,12 @@ class LaunchdCase(UnitCase):
             self.assertIn("is not installed", self.unit("status")[1])
             self.told()
 
+    def test_what_is_systemds_alone_is_refused(self) -> None:
+        for flag in (("--socket",), ("--writable", "/srv")):
+            code, _out, err = self.unit("install", *flag)
+            self.assertEqual(code, 2)
+            self.assertIn("are for systemd", err)
+
     def test_its_refusal_is_told_with_its_words(self) -> None:
         (self.tools / "refuses").touch()
         code, _out, err = self.unit("install")
@@ -95,6 +101,13 @@ class LaunchdCase(UnitCase):
     def test_its_log_is_where_a_mac_keeps_such(self) -> None:
         _code, out, _err = self.unit("logs", "-n", "3", "-f", "--dry-run")
         self.assertEqual(out, f"$ tail -n 3 -f {self.scratch}/Library/Logs/parachute-hub.log\n")
+        self.file.parent.mkdir(parents=True)
+        for text, path in (
+            (plistlib.dumps({"StandardOutPath": "/Users/two/x.log"}), "/Users/two/x.log"),
+            (b"<plist", f"{self.scratch}/Library/Logs/parachute-hub.log"),
+        ):
+            self.file.write_bytes(text)
+            self.assertEqual(self.unit("logs", "--dry-run")[1], f"$ tail -n 50 {path}\n")
         self.assertGreater(unit_launchd.LIMIT_S, 20, "a job may take that long to end")
 
 
