@@ -9,6 +9,8 @@ AUTO, SYSTEMD, LAUNCHD, CONTAINER, EXIT, NONE = RESTARTS
 SYSTEM, USER = "system", "user"
 UNIT = "parachute-hub" + SERVICE
 LABEL = "computer.parachute.hub"
+BOOTED = "/run/systemd/system"
+"""Is there where systemd runs the machine: sd_booted(3)."""
 
 
 class RestartFacts(NamedTuple):

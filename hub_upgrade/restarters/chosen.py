@@ -9,6 +9,7 @@ from hub_upgrade.domain import restart
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.restart import (
     AUTO,
+    BOOTED,
     LABEL,
     LAUNCHD,
     NONE,
@@ -26,8 +27,6 @@ from hub_upgrade.restarters.launchd import LaunchdRestarter, domain_with
 from hub_upgrade.restarters.systemd import SystemdRestarter, show
 from hub_upgrade.shapes import Any
 
-BOOTED = "/run/systemd/system"
-"""sd_booted(3)."""
 ITSELF = "hub.pyz"
 WRAPPERS = frozenset({"sh", "bash", "dash", "ash", "busybox", "zsh", "npm", "bun", "sudo", "su"})
 """What starts a hub and waits for it, and nothing else beside it."""

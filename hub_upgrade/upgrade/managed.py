@@ -255,9 +255,12 @@ class ManagedTransaction:
         self._journal.step(op.PROVING, step_limit_s=limit_s, **fields)
         operation = self._operation
         before, target = operation.process or "", operation.target_version or ""
+        settings = self._settings
         if not self._back.is_asked and not is_new(before, watch.look()):
-            return  # nobody knows when it is restarted: whoever looks then, goes on
-        why = prove(watch, self._settings, target, before, self._late)
+            if hub_process.lives(before):
+                return  # nobody knows when it is restarted: whoever looks then, goes on
+            settings = settings._replace(ready_timeout_s=settings.probation_max_s)
+        why = prove(watch, settings, target, before, self._late)
         if not why:
             there = self._source.installed()
             moved = operation.integrity if there.digest else None

@@ -139,8 +139,9 @@ def _managed(
         # Accepted beside it, by who looked a moment ago: the hub may be another process by now.
         hub_pid = HubWatch(managed, hub_pid).pid() or hub_pid
     watch = HubWatch(managed, hub_pid)
-    choice = _choice(record, managed, watch)
-    note = scope.leave(choice, record.operation_id, _anew(), lock.fd)
+    pid = watch.pid()
+    choice = _choice(record, managed, pid)
+    note = scope.leave(scope.unit_of(choice, pid), record.operation_id, _anew(), lock.fd)
     if choice.kind == NONE:
         watch.told = ""
     decision = survey(home, managed, watch, settings.home_persists, choice).decision
@@ -148,7 +149,7 @@ def _managed(
         decision = decision._replace(place=Place(*record.place))
     parts = Parts(
         home, store, settings, managed, decision, source_of(decision.place, managed), watch,
-        choice, chosen.made(choice, watch.pid()), log, note,
+        choice, chosen.made(choice, pid), log, note,
     )  # fmt: skip
     return ManagedTransaction(record, parts).run()
 
@@ -158,11 +159,11 @@ def _anew() -> list[str]:
     return interpreter.command(os.path.realpath(sys.argv[0]), *sys.argv[1:])
 
 
-def _choice(record: Operation, managed: Managed, watch: HubWatch) -> Choice:
+def _choice(record: Operation, managed: Managed, pid: int) -> Choice:
     """Who restarts it: decided once."""
     if record.is_managed:
         return from_word(record.restarter or "")
-    return chosen.look(managed, watch.pid(), ours=bool(record.requested_by))
+    return chosen.look(managed, pid, ours=bool(record.requested_by))
 
 
 def _left_by_another(home: Home, store: StatusStore, launcher: OwnLauncher) -> int:

@@ -18,11 +18,11 @@ from tests.restarters.systemctl import Systemd
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = "parachute-hub.service"
-INSIDE = Choice(SYSTEMD, "", UNIT, SYSTEM)
+INSIDE = (UNIT, SYSTEM)
+CHOICE = Choice(SYSTEMD, "", UNIT, SYSTEM)
 LEAVES = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
-from hub_upgrade.domain.restart import Choice
 from hub_upgrade.host import control_group
 from hub_upgrade.host.files import Lock
 from hub_upgrade.restarters import scope
@@ -33,9 +33,9 @@ import json, os, sys
 print(json.dumps([os.getpid(), os.environ["HUB_UPGRADE_SCOPE"], sys.argv[1:],
                   os.fstat(0).st_ino]))
 '''
-choice = Choice("systemd", "", "parachute-hub.service", sys.argv[3])
+unit = ("parachute-hub.service", sys.argv[3])
 argv = [sys.executable, "-IS", "-c", tell, "helper", "--op", "a $b %c"]
-print(scope.leave(choice, "01234567-89ab", argv, lock.fd))
+print(scope.leave(unit, "01234567-89ab", argv, lock.fd))
 """
 
 
@@ -52,8 +52,8 @@ class ScopeTest(unittest.TestCase):
             patched.start()
             self.addCleanup(patched.stop)
 
-    def leave(self, choice: Choice = INSIDE) -> str:
-        return scope.leave(choice, "01234567-89ab", ["/bin/true"], 0)
+    def leave(self, unit: tuple[str, str] = INSIDE) -> str:
+        return scope.leave(unit, "01234567-89ab", ["/bin/true"], 0)
 
     def left(self, where: str) -> tuple[int, str, list[str], bool]:
         """What the process became that left for a scope of that manager: its number, the scope,
@@ -82,10 +82,21 @@ class ScopeTest(unittest.TestCase):
         for service in (("", ""), ("other.service", SYSTEM), (UNIT, USER)):
             self.service = service
             self.assertEqual(self.leave(), "")
-        self.service = (UNIT, SYSTEM)
-        self.assertEqual(self.leave(Choice(EXIT, "")), "")
-        self.assertEqual(self.leave(INSIDE._replace(refused="not at all")), "")
+        self.service = ("", "")
+        self.assertEqual(self.leave(("", "")), "")
         self.assertEqual(self.systemd.asked(), [])
+
+    def test_it_is_the_unit_that_is_restarted_or_the_one_that_ends_with_its_process(self) -> None:
+        self.service = ("other.service", USER)
+        asked = Choice(EXIT, "")
+        with mock.patch.object(scope, "BOOTED", self.systemd.path):
+            self.assertEqual(scope.unit_of(CHOICE, 7), (UNIT, SYSTEM))
+            self.assertEqual(scope.unit_of(asked, 7), ("other.service", USER))
+            self.assertEqual(scope.unit_of(asked, 0), ("", ""))
+            self.assertEqual(scope.unit_of(CHOICE._replace(refused="not at all"), 7), ("", ""))
+        with mock.patch.object(scope, "BOOTED", "/nonexistent"):
+            self.assertEqual(scope.unit_of(asked, 7), ("", ""), "a container's")
+            self.assertEqual(scope.unit_of(CHOICE, 7), (UNIT, SYSTEM))
 
     def test_a_refusal_is_told_and_it_goes_on_where_it_is(self) -> None:
         self.systemd.set(run_refuses="Failed to start transient scope unit: Access denied")

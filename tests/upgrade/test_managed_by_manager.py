@@ -232,6 +232,18 @@ class ByNobody(ManagedCase):
         self.assertEqual(self.record().phase, op.SUCCEEDED)
         self.is_true("waited")
 
+    def test_one_that_ends_for_good_is_taken_back(self) -> None:
+        """Or it would be in flight for ever."""
+        self.world.dies.add("1.1.0")
+        self.settings = self.settings._replace(probation_max_s=0.3)
+        self.claim()
+        self.go()
+        self.world.start()
+        self.go()
+        self.assertEqual((self.record().phase, self.world.restarts), (op.FAILED, 0))
+        self.assertIn("not healthy within 0.3 s: nobody answers", self.record().error or "")
+        self.assertEqual(self.world.disk, "1.0.0")
+
     def test_not_even_to_go_back(self) -> None:
         self.world.sick.add("1.1.0")
         self.claim()
