@@ -18,7 +18,7 @@ SYSTEM = "system"
 PRINT_S = 10.0
 KICKSTART_S = 60.0
 """launchctl has been seen to answer only after a quarter of a minute, or never."""
-GONE_S = 15.0
+GONE_S = 5.0
 """How long the old process may be seen after launchctl has answered."""
 AGAIN_S = 30.0
 """How long a start may take that launchctl said nothing good of: launchd waits 10 s between two."""

@@ -155,13 +155,11 @@ class Launchd:
     ) -> None:
         """What a kickstart ends with from now on, whether it was done or not."""
         told = {"status": status, "words": words, "done": done, "sleep_s": sleep_s}
-        self._jobs[target]["trouble"] = told
-        self._save()
+        self._change(target, trouble=told)
 
     def will_not_start(self, target: str) -> None:
         """Its program can be executed no more."""
-        self._jobs[target]["argv"] = []
-        self._save()
+        self._change(target, argv=[])
 
     def pid(self, target: str) -> int:
         """The process that was started last; 0 for none."""
@@ -185,6 +183,11 @@ class Launchd:
         for target in list(self._jobs):
             self._end(target)
         shutil.rmtree(self.path)
+
+    def _change(self, target: str, **changes: Any) -> None:
+        self.pid(target)  # which reads what launchctl wrote meanwhile
+        self._jobs[target].update(changes)
+        self._save()
 
     def _end(self, target: str) -> None:
         pid = self.pid(target)

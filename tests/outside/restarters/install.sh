@@ -9,6 +9,6 @@ here=$(dirname "$0")
 
 sh "$here/../readme/install.sh" "$1"
 sh "$here/../sources/install.sh" "$1"
-for more in install-git.sh install-containers.sh; do
+for more in install-git.sh install-macos.sh install-containers.sh; do
     test ! -e "$here/$more" || sh "$here/$more" "$1"
 done
