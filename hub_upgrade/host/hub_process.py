@@ -61,7 +61,7 @@ def look(pid: int) -> HubProcess | None:
 def identity(pid: int) -> str:
     """PID, start time and boot of a process, as one word; "" when it does not run.
 
-    On macOS the PID alone tells.
+    On macOS of another user's the PID alone tells.
     """
     started = processes.start_time(pid) if pid > 0 else None
     boot = text_of(BOOT_ID, MOST_OF_ID).strip()
