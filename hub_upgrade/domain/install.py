@@ -283,7 +283,10 @@ def _on_a_machine(facts: Facts, advice: str) -> tuple[str, str]:
 
 def remounted(mount: Mount) -> str:
     """What makes a read-only mount of a machine writable."""
-    return f"make it writable with: mount -o remount,rw {quoted(mount.point)}"
+    return (
+        f"make it writable with: mount -o remount,rw {quoted(mount.point)} (where it is so in the "
+        "hub's unit alone, with: hub.pyz unit install --writable DIR)"
+    )
 
 
 # --- from what it was told ----------------------------------------------------------------------

@@ -67,7 +67,7 @@ ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
-CapabilityBoundingSet=
+CapabilityBoundingSet={capabilities}
 """
 """What takes root to set up. Other processes stay visible: that process 1 is an init tells a
 machine from a container."""
@@ -166,6 +166,8 @@ def _sandbox(wanted: Wanted) -> str:
     used = (*places, *wanted.command)
     return SANDBOX.format(
         writable=" ".join("-" + word(place) for place in places),
+        # Else it could not tell which of root's processes is the hub that it looks after.
+        capabilities="CAP_SYS_PTRACE" if wanted.user == "root" else "",
         private="no" if any(one.startswith(PRIVATE) for one in used) else "yes",
     )
 

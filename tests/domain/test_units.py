@@ -117,6 +117,11 @@ class Services(unittest.TestCase):
         run = service(SYSTEM._replace(home="/h", writable=("/a b", "/c")))["[Service]"]
         self.assertEqual(run["ReadWritePaths"], ['-/h -"/a b" -/c'])
 
+    def test_nobody_has_a_capability_but_root_the_one_to_see_its_own_processes(self) -> None:
+        for user, allowed in (("parachute", ""), ("root", "CAP_SYS_PTRACE")):
+            run = service(SYSTEM._replace(user=user))["[Service]"]
+            self.assertEqual(run["CapabilityBoundingSet"], [allowed])
+
     def test_a_tmp_of_its_own_would_hide_what_lies_in_tmp(self) -> None:
         plain = SYSTEM._replace(home="/h", command=COMMAND[:-1])
         self.assertEqual(service(plain)["[Service]"]["PrivateTmp"], ["yes"])
