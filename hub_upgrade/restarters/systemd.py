@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from hub_upgrade.domain.restart import SYSTEM, USER, Choice, evidence_of
+from hub_upgrade.domain.restart import SYSTEM, USER, Choice, NotTriedError, evidence_of
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import commands, hub_process
 from hub_upgrade.host.commands import Result
@@ -21,7 +21,7 @@ MOST_OF_LINE = 500
 UP = ("active", "activating", "reloading", "deactivating")
 KNOWN = (
     "Id", "LoadState", "LoadError", "ActiveState", "SubState", "Result", "MainPID", "NRestarts",
-    "Job", "ExecStart", "RefuseManualStart", "RefuseManualStop", "TimeoutStartUSec",
+    "Job", "ExecStart", "ExecMainPID", "RefuseManualStart", "RefuseManualStop", "TimeoutStartUSec",
     "TimeoutStopUSec",
 )  # fmt: skip
 HINTS = ("See ", "To force ", "followed by ", "Hint: ")
@@ -115,8 +115,10 @@ class SystemdRestarter:
         by_hand = f"; run: {self._by_hand()}"
         if hub_process.lives(process):
             raise HostError(f"NOT restarted: {error.sentence}{by_hand}", error.exit_code)
-        words = f"{self._unit} did not come up: {error.sentence}"
-        raise HostError(words + (by_hand if back else ""), error.exit_code)
+        words = f"{self._unit} did not come up: {error.sentence}" + (by_hand if back else "")
+        if self._show().get("ExecMainPID") == seen.get("ExecMainPID"):  # a start limit, say
+            raise NotTriedError(words, error.exit_code)
+        raise HostError(words, error.exit_code)
 
     def tell(self) -> list[str]:
         """The unit's state, and the last lines of its journal."""

@@ -13,7 +13,7 @@ import traceback
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.install import Decision
 from hub_upgrade.domain.operation import Operation, Undo
-from hub_upgrade.domain.restart import word_of
+from hub_upgrade.domain.restart import NotTriedError, word_of
 from hub_upgrade.errors import HubError, RefusedError
 from hub_upgrade.host import hub_process, managed_store
 from hub_upgrade.host.managed_store import Previous
@@ -89,6 +89,8 @@ class ManagedTransaction:
             self._back.take_back(str(error))
         except LostError:
             raise
+        except NotTriedError as error:
+            self._back.take_back(error.sentence, tried=False)
         except HubError as error:
             self._fail(error.sentence)
         except OSError as error:

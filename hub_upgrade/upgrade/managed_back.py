@@ -64,8 +64,11 @@ class TakingBack:
         """By what a version is known as rejected."""
         return name_of(self._operation.install, version, digest)
 
-    def take_back(self, why: str) -> None:
-        """Put back what was kept, restart if need be, and say so. Again is safe."""
+    def take_back(self, why: str, tried: bool = True) -> None:
+        """Put back what was kept, restart if need be, and say so. Again is safe.
+
+        What never ran (not `tried`) is not rejected.
+        """
         operation = self._operation
         restarted = operation.phase == op.RESTARTING
         if restarted and operation.step != op.REVERTING:
@@ -79,7 +82,7 @@ class TakingBack:
             there = self._source.installed().version or "nothing"
             error = f"{why}; what was kept of {old} is gone, and {there} lies there: reinstall it"
         elif restarted:
-            error, back = self._old_again(why)
+            error, back = self._old_again(why, tried)
         elif not why.endswith("changed"):
             error = f"{why}; what was rewritten is put back, {old} runs on"
         self._source.discard(undo)
@@ -106,7 +109,7 @@ class TakingBack:
         os.sync()
         return True
 
-    def _old_again(self, why: str) -> tuple[str, str | None]:
+    def _old_again(self, why: str, tried: bool) -> tuple[str, str | None]:
         """Restart what was put back, unless the old process never left; the sentence for it.
 
         The restart is recorded first, with whom it is to end: it may be our end too.
@@ -119,7 +122,8 @@ class TakingBack:
         if not again:
             if operation.process and seen.process == operation.process:
                 return f"{taken}; {old} runs on", None  # and nobody has seen the new one
-            self._reject()
+            if tried:
+                self._reject()
             if operation.undo == NONE:
                 unknown = "what lay there before is not known, and nothing was put back"
                 return f"{taken}; {unknown}", None

@@ -163,7 +163,8 @@ class Restarter(Protocol):
         `again` says that an earlier call may have done it already, and was not seen to. `back` that
         what is to be started was put back, whatever failed before. Raises HostError when it does
         not run anew, with the words of whoever refused and the command that would do it; where the
-        old process lives on, the sentence begins with "NOT restarted".
+        old process lives on, the sentence begins with "NOT restarted"; where it does not, and the
+        new one was never begun, it is a NotTriedError.
         """
 
     def tell(self) -> list[str]:

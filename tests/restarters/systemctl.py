@@ -74,7 +74,8 @@ if verb == "show":
              "LoadError": 'org.freedesktop.systemd1.NoSuchUnit "Unit %s not found."' % unit,
              "MainPID": 0, "Result": "success", "NRestarts": 0}
     if known is not None:
-        shown.update(known["shown"], MainPID=known["pid"] if lives(known["pid"]) else 0)
+        shown.update(known["shown"], MainPID=known["pid"] if lives(known["pid"]) else 0,
+                     ExecMainPID=known["last"])
         if known["jobs"]:
             shown["Job"] = known["jobs"]
             known["jobs"] -= 1
@@ -103,11 +104,13 @@ if lives(pid):
 known["pid"], known["restarts"] = 0, known["restarts"] + 1
 if known["dies"]:
     known["shown"].update(ActiveState="failed", SubState="failed", Result="exit-code")
+    known["last"] += known["begins"]
     save()
     fail(1, known["dies"])
 null = subprocess.DEVNULL
 known["pid"] = subprocess.Popen(@SLEEPER@, stdin=null, stdout=null, stderr=null,
                                 start_new_session=True).pid
+known["last"] = known["pid"]
 known["shown"].update(ActiveState="active", SubState="running", Result="success")
 save()
 """
@@ -142,6 +145,7 @@ class Systemd:
         state = self._read()
         state["units"][f"{scope} {unit}"] = {
             "pid": 0, "restarts": 0, "refuses": "", "dies": "", "jobs": 0,
+            "last": 0, "begins": True,
             "shown": {"LoadState": "loaded", "LoadError": "", "ActiveState": "inactive",
                       "TimeoutStartUSec": "1min 30s", "TimeoutStopUSec": "2s", **shown},
         }  # fmt: skip
@@ -159,7 +163,8 @@ class Systemd:
         return found
 
     def change(self, unit: str, scope: str = "system", **fields: Any) -> None:
-        """Have it behave otherwise: `refuses` and `dies` are words, `jobs` looks with a job."""
+        """Have it behave otherwise: `refuses` and `dies` are words, `jobs` looks with a job,
+        and one that dies without that it `begins` was never executed."""
         state = self._read()
         known = state["units"][f"{scope} {unit}"]
         known["shown"].update(fields.pop("shown", {}))

@@ -7,7 +7,7 @@ import signal
 import unittest
 from unittest import mock
 
-from hub_upgrade.domain.restart import SYSTEM, SYSTEMD, USER, Choice
+from hub_upgrade.domain.restart import SYSTEM, SYSTEMD, USER, Choice, NotTriedError
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import hub_process
 from hub_upgrade.restarters import systemd
@@ -103,6 +103,14 @@ class Restart(SystemdCase):
         self.systemd.change(UNIT, dies=f'{words}\nSee "systemctl status {UNIT}" for details.')
         self.assertEqual(self.fails(old), f"{UNIT} did not come up: {words.rstrip('.')}")
         self.assertIn(f"; run: systemctl restart {UNIT}", self.fails(old, back=True))
+
+    def test_what_its_manager_never_began_is_not_to_blame(self) -> None:
+        for begins in (True, False):
+            old = self.begin()
+            self.systemd.change(UNIT, dies="Job failed.", begins=begins)
+            with self.assertRaises(HostError) as caught:
+                self.restarter().restart(old, again=False)
+            self.assertEqual(type(caught.exception), HostError if begins else NotTriedError)
 
     def test_what_was_put_back_is_started_whatever_failed_before(self) -> None:
         old = self.begin()

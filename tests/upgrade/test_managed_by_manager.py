@@ -7,7 +7,7 @@ import unittest
 
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.operation import Undo
-from hub_upgrade.domain.restart import NONE, SYSTEMD, USER, Choice
+from hub_upgrade.domain.restart import NONE, SYSTEMD, USER, Choice, NotTriedError
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import managed_store
 from tests.upgrade.managed_world import FakeRestarter, Killed, ManagedCase, World
@@ -21,6 +21,7 @@ class Manager(FakeRestarter):
     by_manager = True
     limit_s = 40
     knows = True
+    fails_with: type[HostError] = HostError
     asked: tuple[tuple[str, bool, bool], ...] = ()
 
     def check(self) -> str:
@@ -44,7 +45,7 @@ class Manager(FakeRestarter):
         world.start()
         world.act("restarted")
         if world.down:
-            raise HostError("the hub did not come up: Job failed")
+            raise self.fails_with("the hub did not come up: Job failed")
         return "it was restarted"
 
 
@@ -54,7 +55,7 @@ class ByManager(ManagedCase):
 
     def setUp(self) -> None:
         super().setUp()
-        Manager.asked, Manager.knows = (), True
+        Manager.asked, Manager.knows, Manager.fails_with = (), True, HostError
 
     def is_true(self, what: str) -> None:
         super().is_true(what)
@@ -146,6 +147,17 @@ class ByManager(ManagedCase):
         self.assertEqual(record.log.count("| its last words"), 1)
         self.assertEqual(Manager.asked, (("1", False, False), ("1", False, True)))
         self.is_true("dies")
+
+    def test_only_one_that_was_begun_failed_here(self) -> None:
+        for error, rejected in ((HostError, ("1.1.0",)), (NotTriedError, ())):
+            self.doCleanups()
+            self.setUp()
+            Manager.fails_with = error
+            self.world.dies.add("1.1.0")
+            self.claim()
+            self.assertEqual(self.go(), 5)
+            self.assertEqual(managed_store.read(self.home).rejected, rejected)
+            self.is_true("dies")
 
     def test_what_the_manager_says_of_a_sick_one_is_in_the_log(self) -> None:
         self.world.sick.add("1.1.0")
