@@ -7,8 +7,9 @@ import unittest
 from typing import Any
 
 from tests.e2e.harness import wait_for
-from tests.outside.restarters.managed_machine import OtherHub, boot
 from tests.outside.restarters.machines import Managers
+from tests.outside.restarters.managed_boot import boot
+from tests.outside.restarters.managed_machine import OtherHub
 
 
 class ManagedCase(unittest.TestCase):

@@ -8,6 +8,8 @@ DYING = "dying"
 """Prints two lines and ends with 3, at once."""
 LATE = "late"
 """Serves, and never tells systemd that it is ready."""
+SLOW = "slow"
+"""Takes its time until it is ready."""
 SICK = "sick"
 """Serves, and its health answers 500."""
 
@@ -23,7 +25,14 @@ behaviour = (here / "behaviour.txt").read_text()
 version = json.loads((here / "package.json").read_text())["version"]
 with open(os.environ["STARTS"], "a") as starts:
     starts.write(f"{version} {os.environ.get('INVOCATION_ID', '-')} {os.getpid()}\\n")
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+
+def stop(*_):
+    time.sleep(float(os.environ.get("STOP_S", "0")))
+    os._exit(0)
+
+
+signal.signal(signal.SIGTERM, stop)
 if behaviour == "dying":
     print("the database is of a newer version\\nthis hub cannot go on", flush=True)
     sys.exit(3)
@@ -71,6 +80,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer.allow_reuse_address = True
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Hub)
 print("serving " + version, flush=True)
+time.sleep(1.5 if behaviour == "slow" else 0)
 if os.environ.get("NOTIFY_SOCKET") and behaviour != "late":
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))

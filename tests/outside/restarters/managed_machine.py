@@ -1,28 +1,24 @@
-"""A booted machine with somebody else's hub in a unit: system manager's, or a lingering user's."""
+"""Somebody else's hub in a unit of the system's manager, or of a lingering user's."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import json
-import os
 import shutil
 import subprocess
-import tempfile
-import unittest
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.e2e.harness import FINISHED, WAIT_S, build, wait_for
+from tests.e2e.harness import FINISHED, WAIT_S, wait_for
 from tests.outside.readme.visitor import Inside
 from tests.outside.restarters import managed_hub
-from tests.outside.restarters.managed_hub import GOOD, PORT, UNIT
 from tests.outside.restarters.machines import USER, Managers
+from tests.outside.restarters.managed_boot import PROGRAM
+from tests.outside.restarters.managed_hub import GOOD, PORT, UNIT
 
-GIT = Path(os.environ.get("OUTSIDE", ".outside")).absolute() / "restarters" / "git-bookworm"
-PROGRAM = "/srv/hub.pyz"
-OURS = "9.0.0"
 OLD, NEW, NEXT = "1.0.0", "1.1.0", "1.2.0"
 TIMES = {"ready_timeout_s": 6, "probation_s": 1, "probation_max_s": 20}
 SERVE_PORT = 1939
@@ -33,9 +29,6 @@ Type=notify
 ExecStart=/usr/bin/python3 {program} serve --config-dir {home} --port {port}
 {environment}
 """
-FEW = "/srv/few"
-"""A directory for a PATH: what a helper needs, without systemd-run."""
-TOOLS = ("git", "git-upload-pack", "systemctl", "journalctl", "python3", "sh")
 
 
 class Start(NamedTuple):
@@ -46,25 +39,8 @@ class Start(NamedTuple):
     pid: int
 
 
-def boot(case: type[unittest.TestCase]) -> Managers:
-    """A machine that ends with the test case, with git, hub.pyz, and a lingering user; the
-    manager's own lines are in its journal."""
-    machine = Managers(os.path.realpath(tempfile.mkdtemp(prefix="machine-")))
-    case.addClassCleanup(machine.close)
-    shutil.copytree(GIT, os.path.join(machine.directory, "upper"), symlinks=True)
-    machine.boot()
-    machine.sh("systemctl log-target journal")
-    machine.let_linger()
-    shutil.copyfile(build(OURS), machine.on_disk(PROGRAM))
-    few = machine.on_disk(FEW)
-    few.mkdir()
-    for tool in TOOLS:
-        (few / tool).symlink_to(f"/usr/bin/{tool}")
-    return machine
-
-
 class OtherHub:
-    """Somebody else's hub on a machine: `scope` is whose manager keeps it, and `user` whose it is."""
+    """Somebody else's hub on a machine: `scope` is whose manager keeps it, `user` whose it is."""
 
     def __init__(self, machine: Managers, scope: str = "system", user: str = "") -> None:
         self.machine = machine
@@ -77,6 +53,7 @@ class OtherHub:
         self.unit = UNIT
         units = {"system": "/usr/lib/systemd/system", "user": f"/home/{USER}/.config/systemd/user"}
         self.units = units[scope]
+        self._read = 0
 
     # --- said on the machine ---
 
@@ -103,6 +80,10 @@ class OtherHub:
         """What the unit printed, and what its manager said of it."""
         return self.machine.told_by(self.unit, self.scope)
 
+    def journal_since_it_began(self) -> str:
+        """Of this story alone."""
+        return self.journal()[self._read :]
+
     def lives(self, pid: int) -> bool:
         """Whether that process is there, and no corpse."""
         state = self.machine.run(f"ps -o state= -p {pid}").stdout.strip()
@@ -115,10 +96,10 @@ class OtherHub:
 
     # --- its life ---
 
-    def begin(self, hub: dict[str, Any] | None = None, run: bool = True, **settings: str) -> None:
+    def begin(self, hub: dict[str, Any] | None = None, run: bool = True, **settings: Any) -> None:
         """All anew: a checkout of OLD, an empty home, and the unit with these settings."""
         self.end()
-        root, git = self.path(self.root), "git -c init.defaultBranch=main init --quiet"
+        git = "git -c init.defaultBranch=main init --quiet"
         for name in (self.author, self.home):
             self.path(name).mkdir(parents=True)
         self.path(self.home).chmod(0o700)
@@ -128,10 +109,10 @@ class OtherHub:
         self.publish(OLD)
         self.sh(f"git clone --quiet {self.author} {self.checkout}")
         self.write_unit(**settings)
+        self._read = len(self.journal())
         if run:
             self.obeyed("start", self.unit)
             self.until(OLD)
-        assert root.is_dir()
 
     def run_bare(self) -> None:
         """Run it as somebody at a terminal would, in no unit."""
@@ -220,7 +201,7 @@ class OtherHub:
 
     def until(self, version: str) -> None:
         """Wait until that version answers."""
-        wait_for(lambda: self.version() == version, f"{version}: {self.journal()[-3000:]}")
+        self.wait(lambda: self.version() == version, version)
 
     def head(self) -> str:
         """The version that lies on the disk, and whether all of it does."""
@@ -275,9 +256,16 @@ class OtherHub:
             return {}
         return dict(value)
 
+    def wait(self, what: Callable[[], Any], why: str) -> None:
+        """Wait until that is so; else all is told that is to be known then."""
+        try:
+            wait_for(what, why)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.told()}") from None
+
     def reaches(self, step: str) -> dict[str, Any]:
         """The record, once it is at this step."""
-        wait_for(lambda: self.record().get("step") == step, f"{step}: {self.told()}")
+        self.wait(lambda: self.record().get("step") == step, step)
         return self.record()
 
     def over(self, operation: str) -> dict[str, Any]:
@@ -287,10 +275,7 @@ class OtherHub:
             record = self.record()
             return record.get("operation_id") == operation and record.get("phase") in FINISHED
 
-        try:
-            wait_for(look, "")
-        except AssertionError:
-            raise AssertionError(f"no end of {operation}: {self.told()}") from None
+        self.wait(look, f"the end of {operation}")
         return self.record()
 
     def told(self) -> str:

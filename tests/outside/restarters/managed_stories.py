@@ -3,15 +3,17 @@ The same under the system's manager and a user's own."""
 
 from __future__ import annotations
 
-from tests.e2e.harness import wait_for
+from typing import Any
+
+from tests.outside.restarters.managed_boot import FEW
 from tests.outside.restarters.managed_case import ManagedCase
 from tests.outside.restarters.managed_hub import SICK
-from tests.outside.restarters.managed_machine import FEW, NEW, NEXT, OLD, SERVE
+from tests.outside.restarters.managed_machine import NEW, NEXT, OLD, SERVE
 
 STOPS = "/bin/sh -c 'kill $MAINPID; while kill -0 $MAINPID 2>/dev/null; do sleep 0.02; done'"
 
 
-def killed_by(mode: str) -> dict[str, str]:
+def killed_by(mode: str) -> dict[str, Any]:
     """A unit's settings; where systemd kills nothing, its author has to."""
     return {"KillMode": mode, **({"ExecStop": STOPS} if mode == "none" else {})}
 
@@ -80,7 +82,7 @@ class Stories(ManagedCase):
         if dies:
             self.hub.until(NEW)
             helper = self.hub.record()["helper_pid"]
-            wait_for(lambda: not self.hub.lives(helper), "the helper's end")
+            self.hub.wait(lambda: not self.hub.lives(helper), "the helper's end")
             self.assertEqual(self.hub.record()["phase"], "restarting", self.hub.told())
             self.hub.hub_pyz("status")
         self.hub.over(operation)

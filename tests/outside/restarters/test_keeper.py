@@ -6,9 +6,9 @@ import json
 import unittest
 from typing import Any, ClassVar
 
-from tests.outside.restarters import managed_machine
 from tests.outside.restarters.machines import USER, Managers
-from tests.outside.restarters.managed_machine import NEW, OLD, PROGRAM, SERVE_PORT, OtherHub
+from tests.outside.restarters.managed_boot import PROGRAM, boot
+from tests.outside.restarters.managed_machine import NEW, OLD, SERVE_PORT, OtherHub
 
 KEEPER = "hub-keeper"
 
@@ -18,7 +18,7 @@ class Keeper(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.machine = managed_machine.boot(cls)
+        cls.machine = boot(cls)
 
     def keep(self, hub: OtherHub, *flags: str) -> None:
         """Install a unit for it, the root way."""

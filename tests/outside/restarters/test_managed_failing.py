@@ -6,20 +6,20 @@ from __future__ import annotations
 from typing import Any
 
 from tests.e2e.harness import FINISHED
+from tests.outside.restarters.machines import USER
 from tests.outside.restarters.managed_case import ManagedCase
 from tests.outside.restarters.managed_hub import DYING, LATE, UNIT
 from tests.outside.restarters.managed_machine import NEW, NEXT, OLD
-from tests.outside.restarters.machines import USER
 
 LAST_WORDS = "this hub cannot go on"
-ENDLESS = {"Restart": "always", "RestartSec": "50ms", "StartLimitIntervalSec": "0"}
-MASK = {"before_upgrade": ["systemctl", "mask", UNIT]}
+ENDLESS: dict[str, Any] = {"Restart": "always", "RestartSec": "50ms", "StartLimitIntervalSec": "0"}
+MASK: dict[str, Any] = {"before_upgrade": ["systemctl", "mask", UNIT]}
 
 
 class ComesUpBadly(ManagedCase):
     """What was put back runs again: the old version, in a third process."""
 
-    def taken_back(self, behaviour: str, *words: str, **settings: str) -> dict[str, Any]:
+    def taken_back(self, behaviour: str, *words: str, **settings: Any) -> dict[str, Any]:
         self.hub.begin(**settings)
         self.hub.publish(NEW, behaviour)
         self.upgrade(code=5)
@@ -58,7 +58,7 @@ class ComesUpBadly(ManagedCase):
         self.goes_on(NEXT, *starts)
 
     def test_a_start_limit_that_is_used_up_already(self) -> None:
-        limits = {"StartLimitIntervalSec": "600", "StartLimitBurst": "1"}
+        limits: dict[str, Any] = {"StartLimitIntervalSec": "600", "StartLimitBurst": "1"}
         self.hub.begin(**limits)
         self.hub.publish(NEW)
         self.upgrade(code=5)
