@@ -7,7 +7,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.e2e.harness import wait_for
-from tests.e2e.moments import MOMENTS, PREPARING, Scene, pausing
+from tests.e2e.moments import MOMENTS, PREPARING, TRIAL, Scene, pausing
+from tests.outside.restarters.machines import BOTH
 from tests.outside.restarters.own_unit import OwnCase, OwnUnit, went_inactive
 
 CONFIG = {"probation_s": 1.5}
@@ -56,8 +57,8 @@ class Steps(Scene):
         before = unit.show("InvocationID")
         operation = self.reach(unit, moment, wanted)
         unit.systemctl(*WAYS[way])
-        if not way.startswith("SIGKILL"):
-            self.go_on()  # or nobody could stop; after a kill it would only be a race
+        if moment in TRIAL and not way.startswith("SIGKILL"):
+            self.go_on()  # or a hub could not stop; a helper would only run a race with its end
         if way == "stop":
             self.stopped()
         else:
@@ -92,16 +93,21 @@ class Steps(Scene):
 
 
 class StepsCase(OwnCase):
-    """Several units on one machine, by name: one for each way."""
+    """Several units on one machine, by name: one of the system's and one of USER's for each way."""
 
     def strike_at_every_step(self, *ways: str) -> None:
         for version in VERSIONS:
             pausing(version)  # before there are threads: each is built only once
-        units = [self.unit(f"hub-{number}", 2000 + number) for number in range(len(ways))]
-        with ThreadPoolExecutor(len(ways)) as pool:
-            began = [pool.submit(self.one_after_the_other, *pair) for pair in zip(units, ways)]
-            for way, future in zip(ways, began):
-                with self.subTest(way):
+        cases = [(scope, way) for scope in BOTH for way in ways]
+        with ThreadPoolExecutor(len(cases)) as pool:
+            began = [
+                pool.submit(
+                    self.one_after_the_other, self.unit(f"hub-{n}", 2000 + n, "", scope), way
+                )
+                for n, (scope, way) in enumerate(cases)
+            ]
+            for case, future in zip(cases, began):
+                with self.subTest(" ".join(case)):
                     future.result()
 
     def one_after_the_other(self, unit: OwnUnit, way: str) -> None:

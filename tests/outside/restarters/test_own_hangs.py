@@ -93,6 +93,17 @@ class Hanging(OwnCase):
             unit.show("ActiveState", "NRestarts"), {"ActiveState": "active", "NRestarts": "0"}
         )
 
+    def test_a_stop_may_take_the_time_that_hub_json_grants_whatever_the_unit_says(self) -> None:
+        unit = self.unit()
+        unit.drop_in("TimeoutStopSec=2")
+        unit.lay(hub_that("ignores SIGTERM", "Hub.stop = lambda self: None", "1.0.0"), stop_s=5)
+        unit.install()
+        unit.systemctl("stop")
+        shown = unit.show("Result", "ExecMainStatus", "ActiveState")
+        self.assertEqual(
+            shown, {"Result": "success", "ExecMainStatus": "0", "ActiveState": "inactive"}
+        )
+
 
 if __name__ == "__main__":
     unittest.main()

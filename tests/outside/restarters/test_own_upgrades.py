@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.e2e import bad
 from tests.e2e.harness import build
+from tests.outside.restarters.machines import BOTH
 from tests.outside.restarters.own_unit import OwnCase, upgraded
 
-IN_A_ROW = 20
+VERSIONS = [f"1.0.{number}" for number in range(1, 21)]
 NAMES = ("dies late in probation", "hangs after it is ready", "answers 500")
 BAD = [way for way in bad.WAYS if way.name in NAMES]
 
 
 class Upgrades(OwnCase):
     def test_twenty_in_a_row_with_the_unit_active_throughout(self) -> None:
-        unit = self.installed()
+        for version in VERSIONS:
+            build(version)  # before there are threads: each is built only once
+        with ThreadPoolExecutor(len(BOTH)) as pool:
+            began = [pool.submit(self.twenty, scope) for scope in BOTH]
+            for scope, future in zip(BOTH, began):
+                with self.subTest(scope):
+                    future.result()
+
+    def twenty(self, scope: str) -> None:
+        unit = self.unit("parachute-hub", 1939 + BOTH.index(scope), scope=scope)
+        unit.lay(build("1.0.0"))
+        unit.install()
         with self.steady(unit):
-            for number in range(1, IN_A_ROW + 1):
-                upgraded(unit, f"1.0.{number}")
-        committed = [one["verdict"] for one in unit.boot()["verdicts"]]
-        self.assertEqual(committed, ["committed"] * IN_A_ROW)
+            for version in VERSIONS:
+                upgraded(unit, version)
+        verdicts = [one["verdict"] for one in unit.boot()["verdicts"]]
+        self.assertEqual(verdicts, ["committed"] * len(VERSIONS))
 
     def test_a_bad_release_is_taken_back_with_the_unit_active_throughout(self) -> None:
         unit = self.installed(ready_timeout_s=3)
