@@ -24,7 +24,7 @@ from tests.e2e.moments import (
 from tests.outside.restarters.containers_engine import Engine
 from tests.outside.restarters.containers_scene import GIVEN, EngineCase, set_up_images
 
-AT_A_TIME = 4
+AT_A_TIME = 6
 TAG = "pausing"
 WAITS = (*PREPARING, NEXT_WRITTEN)
 """Who comes to one of these waits there; to the later ones the way leads over handing-over."""

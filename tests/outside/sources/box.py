@@ -54,8 +54,15 @@ IN_IMAGE = {
 
 def set_up_module() -> None:
     """The image, for the tests of the calling module."""
-    clean_environment()
     unittest.addModuleCleanup(tear_down, set_up())
+    base = f"BASE={base_image()}"
+    words = ("build", "--quiet", "--build-arg", base, "--tag", IMAGE, str(recipe()))
+    podman(*words, limit_s=BUILD_S)
+
+
+def recipe() -> Path:
+    """The image's Dockerfile, with all that it copies, for the tests of the calling module."""
+    clean_environment()
     context = Path(tempfile.mkdtemp(prefix="context-"))
     unittest.addModuleCleanup(shutil.rmtree, context)
     shutil.copyfile(os.path.realpath(BUN_TOOL), context / "bun")
@@ -69,9 +76,7 @@ def set_up_module() -> None:
     _checkout(context)
     _old(context)
     (context / "Dockerfile").write_text(DOCKERFILE)
-    base = f"BASE={base_image()}"
-    words = ("build", "--quiet", "--build-arg", base, "--tag", IMAGE, str(context))
-    podman(*words, limit_s=BUILD_S)
+    return context
 
 
 def _checkout(context: Path) -> None:
@@ -96,7 +101,13 @@ def _old(context: Path) -> None:
 
 
 class Box:
-    """The container, its volume and the registry."""
+    """The container, its volume and the registry. Its engine may be another that takes the same
+    words, but for these."""
+
+    engine = staticmethod(podman)
+    asked = staticmethod(ask)
+    network: tuple[str, ...] = ()
+    removal: tuple[str, ...] = ("rm", "--force", "--time=0", "--ignore")
 
     def __init__(self) -> None:
         self.name = f"other-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -116,17 +127,17 @@ class Box:
             "HOME": "/root", "PATH": "/usr/local/bin:/usr/bin:/bin",
         }  # fmt: skip
         words = [f"--env={name}={value}" for name, value in env.items()]
-        return [*words, f"--volume={self.volume}:{HOME}"]
+        return [*self.network, *words, f"--volume={self.volume}:{HOME}"]
 
     def install(self, version: str = "1.0.0") -> None:
         """On the volume, by bun, as an operator would."""
         wanted = f"{self.place.package}@{version}"
-        podman("run", "--rm", *self._options(INSTALL), IMAGE, BUN, "add", "-g", wanted)
+        self.engine("run", "--rm", *self._options(INSTALL), IMAGE, BUN, "add", "-g", wanted)
 
     def run(self, argv: list[str], install: str = INSTALL) -> None:
         """Have podman run it, and again whenever it has ended; and wait until it answers."""
-        podman("run", "--detach", f"--name={self.name}", "--restart=always",
-               *self._options(install), IMAGE, *argv)  # fmt: skip
+        self.engine("run", "--detach", f"--name={self.name}", "--restart=always",
+                    *self._options(install), IMAGE, *argv)  # fmt: skip
         wait_for(self.runs, f"an answer: {self.output()}")
 
     def runs(self) -> str:
@@ -154,7 +165,7 @@ class Box:
     def inside(self, *argv: str, detach: bool = False) -> subprocess.CompletedProcess[str]:
         """`podman exec`, as it ends."""
         options = ["--detach", f"--env=PORT={free_port()}"] if detach else []
-        return ask("exec", *options, self.name, *argv)
+        return self.asked("exec", *options, self.name, *argv)
 
     def hub(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """A command of hub.pyz, in the container."""
@@ -177,7 +188,7 @@ class Box:
     def touched(self) -> tuple[list[str], dict[str, str]]:
         """What may not change where nothing may be rewritten: the container's own files (but for
         what Python compiles for itself), and what is installed on the volume."""
-        changed = podman("diff", self.name).splitlines()
+        changed = self.engine("diff", self.name).splitlines()
         ours = [line for line in changed if not line.startswith(("C /usr", "A /usr/lib/python3"))]
         return sorted(ours), fingerprint(str(self.volume / "bun"))
 
@@ -193,12 +204,12 @@ class Box:
 
     def output(self) -> str:
         """What the container printed."""
-        done = ask("logs", self.name)
+        done = self.asked("logs", self.name)
         return (done.stdout + done.stderr)[-2000:]
 
     def close(self) -> None:
         """Nothing is left of it."""
-        podman("rm", "--force", "--time=0", "--ignore", self.name)
+        self.asked(*self.removal, self.name)
         self.place.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -206,9 +217,11 @@ class Box:
 class BoxCase(unittest.TestCase):
     """A test with such a container."""
 
+    kind: type[Box] = Box
+
     def box(self) -> Box:
         """Its volume, with 1.0.0 installed on it; nothing runs yet."""
-        made = Box()
+        made = self.kind()
         self.addCleanup(made.close)
         made.install()
         return made
