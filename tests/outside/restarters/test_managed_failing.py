@@ -16,7 +16,7 @@ ENDLESS: dict[str, Any] = {"Restart": "always", "RestartSec": "50ms", "StartLimi
 MASK: dict[str, Any] = {"before_upgrade": ["systemctl", "mask", UNIT]}
 
 
-class ComesUpBadly(ManagedCase):
+class ComesUpBadlyCase(ManagedCase):
     """What was put back runs again: the old version, in a third process."""
 
     def taken_back(self, behaviour: str, *words: str, **settings: Any) -> dict[str, Any]:
@@ -28,6 +28,8 @@ class ComesUpBadly(ManagedCase):
         self.assertEqual(record["rolled_back_to"], OLD)
         return record
 
+
+class ComesUpBadly(ComesUpBadlyCase):
     def test_a_version_that_ends_at_once(self) -> None:
         words = (f"Job for {UNIT} failed", LAST_WORDS, "status=3")
         self.taken_back(DYING, *words)
@@ -82,6 +84,19 @@ class ComesUpBadly(ManagedCase):
         self.upgrade(code=5)
         self.assert_ended("failed", OLD, (OLD, NEW, OLD, NEXT, OLD))
         self.goes_on("1.3.0", OLD, NEW, OLD, NEXT, OLD)
+
+
+class ComesUpBadlyUnderAUser(ComesUpBadlyCase):
+    scope = "user"
+
+    def test_a_version_that_ends_at_once(self) -> None:
+        self.taken_back(DYING, f"Job for {UNIT} failed", LAST_WORDS, "status=3")
+        self.assert_ended("failed", OLD, (OLD, NEW, OLD))
+        self.goes_on(NEXT, OLD, NEW, OLD)
+
+    def test_a_version_that_takes_longer_than_the_unit_allows(self) -> None:
+        self.taken_back(LATE, f"Job for {UNIT} failed", "timeout", TimeoutStartSec="2")
+        self.assert_ended("failed", OLD, (OLD, NEW, OLD))
 
 
 class IsRefused(ManagedCase):
@@ -152,6 +167,7 @@ class IsDenied(ManagedCase):
         self.hub.over(self.hub.ask())
         record = self.assert_ended("failed", OLD, (OLD,))
         self.assert_says(record, "NOT restarted", "denied", f"systemctl restart {UNIT}")
+        self.assert_says(record, f"in the control group of {UNIT}, and ended with it: systemd-run")
         self.assertIsNone(record.get("rolled_back_to"))
         self.hub.obeyed("restart", UNIT)
         self.assertEqual(self.hub.version(), OLD)

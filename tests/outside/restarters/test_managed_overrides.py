@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.outside.restarters.managed_case import ManagedCase
-from tests.outside.restarters.managed_hub import SICK, UNIT
+from tests.outside.restarters.managed_hub import DYING, SICK, UNIT
 from tests.outside.restarters.managed_machine import NEW, NEXT, OLD
 
 OTHER = "other.service"
@@ -47,12 +47,21 @@ class Overrides(ManagedCase):
         self.assert_ended("succeeded", NEW, (OLD, NEW))
 
     def test_none_is_not_restarted_to_go_back_either(self) -> None:
+        self.none_and_bad(SICK)
+
+    def test_none_and_a_version_that_never_answers_ends_all_the_same(self) -> None:
+        self.none_and_bad(DYING)
+        self.hub.obeyed("reset-failed", UNIT)
+        self.hub.obeyed("restart", UNIT)
+        self.assert_ended("failed", OLD, (OLD, NEW, OLD))
+
+    def none_and_bad(self, behaviour: str) -> None:
         self.hub.begin(hub={"restart": "none"})
-        self.hub.publish(NEW, SICK)
+        self.hub.publish(NEW, behaviour)
         operation = self.hub.ask()
         helper = self.hub.reaches("proving")["helper_pid"]
         self.hub.wait(lambda: not self.hub.lives(helper), "the helper's end")
-        self.hub.obeyed("restart", UNIT)
+        self.hub.control("restart", UNIT)
         self.hub.hub_pyz("status")
         record = self.hub.over(operation)
         self.assertEqual(record["phase"], "failed", self.hub.told())
