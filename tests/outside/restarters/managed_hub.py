@@ -6,6 +6,7 @@ from __future__ import annotations
 GOOD = "good"
 DYING = "dying"
 """Prints two lines and ends with 3, at once."""
+LAST_WORDS = "this hub cannot go on"
 LATE = "late"
 """Serves, and never tells systemd that it is ready."""
 SLOW = "slow"

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.outside.restarters.managed_boot import SLOW, SLOWLY
 from tests.outside.restarters.managed_case import ManagedCase
-from tests.outside.restarters.managed_hub import SICK
+from tests.outside.restarters.managed_hub import DYING, LAST_WORDS, SICK
 from tests.outside.restarters.managed_hub import SLOW as STARTS_SLOWLY
 from tests.outside.restarters.managed_machine import NEW, NEXT, OLD, SERVE
 
@@ -60,6 +60,20 @@ class Killed(ManagedCase):
         self.assertEqual([one.version for one in self.hub.starts()], [OLD])
         self.goes_on_by(who, operation)
         self.assert_ended("succeeded", NEW, (OLD, NEW))
+
+    def while_it_stops_for_a_bad_one(self, who: str) -> None:
+        """Killed while the manager waits for the old hub to end; then the new one does not come
+        up, with nobody there to see it."""
+        self.hub.begin(Environment="STOP_S=1")
+        self.hub.publish(NEW, DYING)
+        operation = self.hub.ask()
+        self.until_it_is("deactivating")
+        self.kill_the_helper()
+        self.until_it_is("failed")
+        record = self.goes_on_by(who, operation)
+        self.assert_ended("failed", OLD, (OLD, NEW, OLD))
+        self.assert_says(record, LAST_WORDS)
+        self.goes_on(NEXT, OLD, NEW, OLD)
 
     def while_it_starts(self, who: str) -> None:
         """Killed while the manager waits for the new hub to be ready."""
@@ -118,6 +132,9 @@ class UnderTheSystem(Killed):
 
     def test_while_the_new_one_starts_and_somebody_looks(self) -> None:
         self.while_it_starts(STATUS)
+
+    def test_while_the_old_one_stops_for_a_bad_one_and_a_helper_by_hand(self) -> None:
+        self.while_it_stops_for_a_bad_one(HELPER)
 
     def test_in_probation_and_serve_starts(self) -> None:
         self.in_probation(SERVING)
