@@ -63,7 +63,8 @@ e2e-restarters:
 
 lint: $(TOOLS)
 	@passed=0; failed=0; \
-	for tool in "ruff check" "mypy $(TYPED)"; do \
+	for tool in "ruff check" "mypy $(TYPED)" \
+	    "mypy --platform darwin --cache-dir .mypy_cache/darwin hub_upgrade"; do \
 	    echo "$$tool"; \
 	    if .tools/bin/$$tool; then passed=$$((passed + 1)); else failed=$$((failed + 1)); fi; \
 	done; \

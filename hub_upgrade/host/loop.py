@@ -9,6 +9,8 @@ import signal
 import time
 from collections.abc import Callable
 
+from hub_upgrade.shapes import Any
+
 READ = select.POLLIN
 WRITE = select.POLLOUT
 HANGUP = select.POLLHUP | select.POLLERR
@@ -44,7 +46,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._epoll = hasattr(select, "epoll")
-        self._poll = select.epoll() if self._epoll else select.poll()
+        self._poll: Any = select.epoll() if hasattr(select, "epoll") else select.poll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._timers: list[Timer] = []
         self._signals: dict[int, Callable[[], None]] = {}
@@ -201,7 +203,7 @@ class Loop:
         os.close(self._wake_read)
         os.close(self._wake_write)
         if self._epoll:
-            self._poll.close()  # type: ignore[union-attr]
+            self._poll.close()
 
 
 def _noted(_number: int, _frame: object) -> None:

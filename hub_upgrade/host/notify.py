@@ -10,6 +10,8 @@ import sys
 MAX_DATAGRAM = 4096
 TMP = "/tmp"  # noqa: S108 - a directory of our own in it
 _LINUX = sys.platform == "linux"
+_PASSCRED = getattr(socket, "SO_PASSCRED", 0)
+_CREDENTIALS = getattr(socket, "SCM_CREDENTIALS", -1)
 
 
 def send(address: str, text: str) -> bool:
@@ -48,7 +50,7 @@ class Receiver:
         self._path = ""
         if _LINUX:
             name = "hub-upgrade-" + os.urandom(12).hex()
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, _PASSCRED, 1)
             self._socket.bind("\0" + name)
             self.address = "@" + name
         else:
@@ -88,7 +90,7 @@ class Receiver:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 for (descriptor,) in struct.iter_unpack("i", payload[: len(payload) // 4 * 4]):
                     os.close(descriptor)
-            elif _LINUX and level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            elif _LINUX and level == socket.SOL_SOCKET and kind == _CREDENTIALS:
                 pid = struct.unpack("3i", payload[:12])[0]
         return pid, parse(data)
 

@@ -42,7 +42,7 @@ def put(record: Record) -> int:
 
 def _nameless_file() -> int:
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("hub-handoff")
+        return int(os.memfd_create("hub-handoff"))
     path = os.path.join(os.environ.get("TMPDIR", "/tmp"), f".hub-{os.urandom(12).hex()}")  # noqa: S108
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     os.unlink(path)

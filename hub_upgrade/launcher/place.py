@@ -244,7 +244,7 @@ def _spare(original: str, data: bytes) -> int:
     try:
         if not hasattr(os, "memfd_create"):
             return os.open(original, os.O_RDONLY | os.O_CLOEXEC)
-        spare = os.memfd_create("factory")
+        spare: int = os.memfd_create("factory")
         files.write_all(spare, data)
     except OSError:
         return -1

@@ -128,8 +128,8 @@ class LateTest(LoopTest):
         self.addCleanup(patch.stop)
         self.loop = Loop()
         self.addCleanup(self.loop.close)
-        self.loop._poll.close()  # type: ignore[union-attr]
-        self.loop._poll = self.sleeper  # type: ignore[assignment]
+        self.loop._poll.close()
+        self.loop._poll = self.sleeper
         self.loop._epoll = True
         self.loop.on_late(lambda gap: self.happened.append(round(gap, 3)))
 
