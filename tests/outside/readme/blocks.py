@@ -33,6 +33,7 @@ NOT_RUN = {
     "hub.pyz hook": "half a command: tests/outside/sources types it whole",
     "hub.pyz serve": "run as python3 dist/hub.pyz serve, and by the unit",
     "hub.pyz serve --factory": "tests/e2e/test_factory.py does",
+    "hub.pyz unit": "half a command",
     "hub.pyz unit install": "half a command, root's: server.py types it whole",
     "hub.pyz unit logs": "root's: server.py, in the block",
     "hub.pyz unit restart": "root's: test_proxies.py, in the block",
