@@ -213,9 +213,9 @@ class OwnCase(ManagersCase):
         self.assertEqual(unit.show(*STEADY), before)
 
 
-def upgraded(unit: OwnUnit, version: str) -> dict[str, Any]:
+def upgraded(unit: OwnUnit, version: str, program: str = "") -> dict[str, Any]:
     """Publish a good release and upgrade to it; the record."""
-    unit.publish(build(version))
+    unit.publish(program or build(version))
     record = unit.finished(unit.upgrade())
     if (record["phase"], unit.version()) != ("succeeded", version):
         raise AssertionError(f"{record}\n{unit.output()[-3000:]}")

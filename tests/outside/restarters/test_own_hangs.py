@@ -8,12 +8,12 @@ import unittest
 from typing import Callable
 
 from tests.e2e import bad
-from tests.e2e.harness import wait_for
+from tests.e2e.harness import build, wait_for
 from tests.outside.restarters.own_unit import OwnCase, OwnUnit, upgraded
 
-WATCHED = ("WatchdogSec=3", "RestartSec=100ms")
-"""Less than what a rescue takes, and less than what a hub may be silent."""
-SILENT_S = 4
+WATCHED = ("WatchdogSec=5", "RestartSec=100ms")
+"""Less than the time that a hub may be silent, or a manager could not be content meanwhile."""
+SILENT_S = 7
 HANGING = """
 def hang(hub):
     marker = os.environ["PARACHUTE_HOME"] + "/hang"
@@ -81,12 +81,13 @@ class Hanging(OwnCase):
     def test_a_start_that_needs_a_rescue_may_take_longer_than_a_start(self) -> None:
         """Three attempts of two seconds, and only then the release before it."""
         unit = self.unit()
-        unit.drop_in("TimeoutStartSec=3")
-        unit.lay(hub_that("hangs when told", HANGING, "1.0.0"), ready_timeout_s=2)
+        unit.drop_in("TimeoutStartSec=5")
+        unit.lay(build("1.0.0"))
         unit.install()
         unit.publish(hub_that("hangs at start", HANGS_AT_START, "1.1.0"))
         self.assertEqual(unit.finished(unit.upgrade())["phase"], "succeeded")
         self.touch(unit, "hang-at-start")
+        unit.configure(ready_timeout_s=2)
         unit.systemctl("restart")
         self.assertEqual(unit.version(), "1.0.0")
         self.assertEqual(
