@@ -82,6 +82,7 @@ class LaunchdRestarter:
         old = int(process.partition(":")[0]) if process else 0
         gone = f"process {old} is gone" if old else "no process of it was known"
         lives = hub_process.lives(process)
+        _leave_group_of(old or self._pid)
         if again and not lives:
             job, _why = look(self._target)
             if job is not None and job.pid not in (0, old):
@@ -128,6 +129,16 @@ class LaunchdRestarter:
             if time.monotonic() > deadline:
                 return False
             time.sleep(POLL_S)
+
+
+def _leave_group_of(pid: int) -> None:
+    """launchd ends what is left in a job's process group (launchd.plist(5), AbandonProcessGroup): a
+    helper that the hub started, and that leads no group of its own, must not be in it."""
+    try:
+        if pid and os.getpgid(pid) == os.getpgrp() != os.getpid():
+            os.setsid()
+    except OSError:
+        pass
 
 
 def look(target: str) -> tuple[Job | None, str]:

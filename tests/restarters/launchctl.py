@@ -109,6 +109,10 @@ if pid and "-k" in sys.argv:
     os.kill(pid, signal.SIGKILL)
     while lives(pid):
         time.sleep(0.005)
+    try:
+        os.killpg(pid, signal.SIGKILL)  # launchd.plist(5), AbandonProcessGroup
+    except ProcessLookupError:
+        pass
     pid = 0
 if not pid and job["argv"]:
     null = subprocess.DEVNULL
