@@ -102,9 +102,9 @@ def _runtime(cgroup: str) -> tuple[str, str]:
     return "", ""
 
 
-def shown(text: str) -> str:
+def shown(text: str, most: int = MOST_SHOWN) -> str:
     """Fit for one line of a terminal, whatever a mount or a process is named."""
-    return "".join(char if char.isprintable() else "?" for char in text[:MOST_SHOWN])
+    return "".join(char if char.isprintable() else "?" for char in text[:most])
 
 
 def quoted(text: str) -> str:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from hub_upgrade.domain.managed import RESTARTS, SERVICE, Managed
-from hub_upgrade.errors import HostError
 from hub_upgrade.shapes import NamedTuple
 
 AUTO, SYSTEMD, LAUNCHD, CONTAINER, EXIT, NONE = RESTARTS
 SYSTEM, USER = "system", "user"
 UNIT = "parachute-hub" + SERVICE
+NOT_STARTED = "NOT started"
+"""How it is told that the hub does not run, and that what was to be started was never begun: no
+fault of that version's."""
 LABEL = "computer.parachute.hub"
 BOOTED = "/run/systemd/system"
 """Is there where systemd runs the machine: sd_booted(3)."""
-
-
-class NotTriedError(HostError):
-    """The hub does not run, and what was to be started never did: that is not its fault."""
 
 
 class RestartFacts(NamedTuple):

@@ -33,7 +33,7 @@ def service_of(pid: int) -> tuple[str, str]:
     if not units or not units[-1].endswith(SERVICE) or _is_manager(units[-1]):
         return "", ""
     by_user = any(_is_manager(unit) for unit in units) or _has_user_manager(pid)
-    return units[-1], USER if by_user else SYSTEM
+    return units[-1].removeprefix("_"), USER if by_user else SYSTEM  # as systemd escapes names
 
 
 def _is_manager(unit: str) -> bool:

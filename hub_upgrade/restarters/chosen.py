@@ -27,8 +27,14 @@ from hub_upgrade.restarters.launchd import LaunchdRestarter, domain_with
 from hub_upgrade.restarters.systemd import SystemdRestarter, show
 from hub_upgrade.shapes import Any
 
+LOOK_S = 4.0
+"""How long a manager may take to answer that may have nothing to do with the hub."""
 ITSELF = "hub.pyz"
-WRAPPERS = frozenset({"sh", "bash", "dash", "ash", "busybox", "zsh", "npm", "bun", "sudo", "su"})
+WRAPPERS = frozenset(
+    {"sh", "bash", "dash", "ash", "busybox", "zsh", "npm", "npx", "pnpm", "yarn", "corepack", "bun",
+     "node", "deno", "uv", "poetry", "sudo", "su", "runuser", "setpriv", "env", "tini", "dumb-init",
+     "docker-init", "catatonit"}
+)  # fmt: skip
 """What starts a hub and waits for it, and nothing else beside it."""
 
 
@@ -95,6 +101,6 @@ def _unit(managed: Managed, scope: str) -> tuple[str, str] | None:
 
 def _seen(unit: str, scope: str) -> dict[str, str]:
     try:
-        return show(unit, scope)
+        return show(unit, scope, LOOK_S)
     except HostError:
         return {}

@@ -10,7 +10,7 @@ import os
 
 from hub_upgrade.domain.restart import BOOTED, SYSTEMD, Choice
 from hub_upgrade.host import commands, control_group
-from hub_upgrade.restarters.systemd import SHOW_S, environment, scoped
+from hub_upgrade.restarters.systemd import SHOW_S, environment, scoped, way_to_manager
 
 LEFT = "HUB_UPGRADE_SCOPE"
 """The scope that we asked for before we were executed anew."""
@@ -37,18 +37,21 @@ def leave(unit: tuple[str, str], operation_id: str, argv: list[str], lock: int) 
     name, scope = unit
     if not name or control_group.service_of(os.getpid()) != unit:
         return f"in a control group of our own: {asked}" if asked else ""
-    stays = f"in the control group of {name}, and ended with it"
+    stays = f"still in the control group of {name}, whose end is ours, and the next one goes on"
     if asked:
         return f"{stays}: {asked} did not take us"
     tool = scoped("systemd-run", scope, *OPTIONS)
     done = commands.run([*tool, "true"], SHOW_S, environment())
     if done.status != 0:
         return f"{stays}: systemd-run: {done.last_line() or f'status {done.status}'}"
-    name = f"hub-upgrade-{operation_id[:8]}-{os.getpid()}.scope"
-    os.dup2(lock, 0, inheritable=True)
+    asked = f"hub-upgrade-{operation_id[:8]}-{os.getpid()}.scope"
+    if lock != 0:
+        os.dup2(lock, 0)
+    os.set_inheritable(0, True)  # dup2 of 0 to 0 does nothing, and it is closed else
     try:
         os.execvpe(
-            tool[0], [*tool, f"--unit={name}", "--", *argv], {**environment(), LEFT: name}
+            tool[0], [*tool, f"--unit={asked}", "--", *argv], {**way_to_manager(), LEFT: asked}
         )
     except OSError as error:
+        os.set_inheritable(0, False)
         return f"{stays}: systemd-run: {error.strerror}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from hub_upgrade.domain.restart import SYSTEM, USER, Choice, NotTriedError, evidence_of
+from hub_upgrade.domain.container import shown
+from hub_upgrade.domain.restart import NOT_STARTED, SYSTEM, USER, Choice, evidence_of
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import commands, hub_process
 from hub_upgrade.host.commands import Result
@@ -24,6 +25,9 @@ KNOWN = (
     "Job", "ExecStart", "ExecMainPID", "RefuseManualStart", "RefuseManualStop", "TimeoutStartUSec",
     "TimeoutStopUSec",
 )  # fmt: skip
+LIMIT_HIT = "start-limit-hit"
+SIGN_IN = "#code="
+"""In a link that is a secret: no record is to bear one."""
 HINTS = ("See ", "To force ", "followed by ", "Hint: ")
 """How systemctl's lines of advice begin: they are of no use where it runs again by then."""
 UNITS_S = {
@@ -32,11 +36,16 @@ UNITS_S = {
 }  # fmt: skip
 
 
-def environment() -> dict[str, str]:
-    """Ours, in English; with the directory that a user's manager is found in, which nobody has
+def way_to_manager() -> dict[str, str]:
+    """Our environment, with the directory that a user's manager is found in, which nobody is told
     who did not log in."""
     usual = f"/run/user/{os.getuid()}"
-    return {"XDG_RUNTIME_DIR": usual, **os.environ, "LC_ALL": "C"}
+    return {**({"XDG_RUNTIME_DIR": usual} if os.path.isdir(usual) else {}), **os.environ}
+
+
+def environment() -> dict[str, str]:
+    """The same, for a tool that is to answer in English."""
+    return {**way_to_manager(), "LC_ALL": "C"}
 
 
 def scoped(tool: str, scope: str, *arguments: str) -> list[str]:
@@ -44,12 +53,12 @@ def scoped(tool: str, scope: str, *arguments: str) -> list[str]:
     return [tool, *(["--user"] if scope == USER else []), *arguments]
 
 
-def show(unit: str, scope: str) -> dict[str, str]:
+def show(unit: str, scope: str, limit_s: float) -> dict[str, str]:
     """What a manager knows of a unit, KNOWN alone; raises HostError with its words."""
     argv = scoped("systemctl", scope, "--no-pager", "show", f"--property={','.join(KNOWN)}")
-    done = commands.run([*argv, "--", unit], SHOW_S, environment())
+    done = commands.run([*argv, "--", unit], limit_s, environment())
     if done.status != 0:
-        raise _failed(argv, done, SHOW_S)
+        raise _failed(argv, done, limit_s)
     lines = done.stdout.decode("utf-8", "replace").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
@@ -98,37 +107,44 @@ class SystemdRestarter:
     def restart(self, process: str, again: bool, back: bool = False) -> str:
         """By the manager, which waits until the unit is up, as its type tells that."""
         self._since = time.time()
-        seen = self._show()
-        if again:
-            self._wait_for_job(seen)
-            seen = self._show()
-            if not hub_process.lives(process) and seen.get("ActiveState") in UP:
-                return f"{self._unit} was restarted already"
+        gone = again and not hub_process.lives(process)
+        try:
+            seen = self._after_its_job() if again else self._show()
+        except HostError as error:
+            if gone:
+                return f"{self._unit} was restarted already, as it seems ({error.sentence})"
+            words = f"NOT restarted: {error.sentence}{self._by_hand()}"
+            raise HostError(words, error.exit_code) from error
+        gone = again and (not hub_process.lives(process) or _is_left_over(process, seen))
+        if gone and seen.get("ActiveState") in UP:
+            return f"{self._unit} was restarted already"
+        if gone and not back and _main(seen) != process.partition(":")[0]:
+            self._since = 0.0
+            raise HostError(f"{self._unit} did not come up: {seen.get('Result')}")
         if back or seen.get("ActiveState") == "failed":
             commands.run(self._ask("reset-failed"), SHOW_S, environment())
-        argv = self._ask("restart")
-        done = commands.run(argv, self.limit_s, environment())
+        done = commands.run(self._ask("restart"), self.limit_s, environment())
+        after = self._seen()
         if done.status == 0:
-            pid = self._show().get("MainPID", "0")
-            return f"{self._unit} was restarted by its manager: process {pid}"
-        error = _failed(argv, done, self.limit_s)
-        by_hand = f"; run: {self._by_hand()}"
-        if hub_process.lives(process):
-            raise HostError(f"NOT restarted: {error.sentence}{by_hand}", error.exit_code)
-        words = f"{self._unit} did not come up: {error.sentence}" + (by_hand if back else "")
-        if self._show().get("ExecMainPID") == seen.get("ExecMainPID"):  # a start limit, say
-            raise NotTriedError(words, error.exit_code)
-        raise HostError(words, error.exit_code)
+            return f"{self._unit} was restarted by its manager: process {after.get('MainPID')}"
+        never = after.get("Result") == LIMIT_HIT and _main(after) == _main(seen)
+        raise self._trouble(done, hub_process.lives(process), never, back)
+
+    def _trouble(self, done: Result, lives: bool, never: bool, back: bool) -> HostError:
+        """What has become of the hub whose restart failed, and `never` was begun."""
+        error = _failed(self._ask("restart"), done, self.limit_s)
+        words = error.sentence + (", and may be done yet" if done.status is None else "")
+        if lives:
+            return HostError(f"NOT restarted: {words}{self._by_hand()}", error.exit_code)
+        words = f"{self._unit} did not come up: {words}" + (self._by_hand() if back else "")
+        return HostError(f"{NOT_STARTED}: {words}" if never else words, error.exit_code)
 
     def tell(self) -> list[str]:
         """The unit's state, and the last lines of its journal."""
-        try:
-            seen = self._show()
-        except HostError as error:
-            return [error.sentence]
+        seen = self._seen()
         names = ("ActiveState", "SubState", "Result", "NRestarts")
         state = ", ".join(f"{name}={seen[name]}" for name in names if seen.get(name))
-        return [f"{self._unit}: {state}", *self._tail()]
+        return [f"{self._unit}: {state or 'its manager does not answer'}", *self._tail()]
 
     def _tail(self) -> list[str]:
         """The newest lines, asked for from their end: with --since, --lines counts the first."""
@@ -139,27 +155,49 @@ class SystemdRestarter:
         if done.status != 0:
             return []
         lines = done.stdout.decode("utf-8", "replace").splitlines()[:TAIL_LINES]
-        return [f"| {line[:MOST_OF_LINE]}" for line in reversed(lines) if line.strip()]
+        told = [line[:MOST_OF_LINE] for line in reversed(lines) if SIGN_IN not in line]
+        return [f"| {line}" for line in told if line.strip()]
 
     def _show(self) -> dict[str, str]:
-        seen = show(self._unit, self._scope)
+        seen = show(self._unit, self._scope, SHOW_S)
         stop, start = (seconds(seen.get(f"Timeout{one}USec", "?")) for one in ("Stop", "Start"))
         self.limit_s = min(int(2 * stop + start) + MARGIN_S, MOST_S)
         return seen
 
-    def _wait_for_job(self, seen: dict[str, str]) -> None:
+    def _seen(self) -> dict[str, str]:
+        """The same after the act, which no silence can undo: nothing then."""
+        try:
+            return self._show()
+        except HostError:
+            return {}
+
+    def _after_its_job(self) -> dict[str, str]:
         """Somebody's order is being carried out: ours, of a helper that was killed, most likely."""
+        seen = self._show()
         deadline = time.monotonic() + self.limit_s
         while seen.get("Job", "0") not in ("", "0") and time.monotonic() < deadline:
             time.sleep(POLL_S)
             seen = self._show()
+        return seen
 
     def _ask(self, verb: str) -> list[str]:
         return scoped("systemctl", self._scope, "--no-ask-password", verb, "--", self._unit)
 
     def _by_hand(self) -> str:
         sudo = ["sudo"] if self._scope == SYSTEM and os.getuid() != 0 else []
-        return " ".join([*sudo, *scoped("systemctl", self._scope, "restart", self._unit)])
+        words = [*sudo, *scoped("systemctl", self._scope, "restart", self._unit)]
+        return f"; run: {' '.join(words)}"
+
+
+def _is_left_over(process: str, seen: dict[str, str]) -> bool:
+    """Whether it lives on beside the unit's main process of now: KillMode=process lets it."""
+    pid = int(process.partition(":")[0])
+    return int(seen.get("MainPID", "0")) not in (pid, *hub_process.ancestors(pid))
+
+
+def _main(seen: dict[str, str]) -> str:
+    """The last main process that the unit had, also one that ended."""
+    return seen.get("ExecMainPID", "")
 
 
 def _refusal(seen: dict[str, str]) -> str:
@@ -179,5 +217,5 @@ def _failed(argv: list[str], done: Result, limit_s: float) -> HostError:
         return HostError(f"{' '.join(argv[:4])} did not end within {limit_s:g} s")
     lines = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()
     said = [line.strip() for line in lines if line.strip() and not line.startswith(HINTS)]
-    words = "; ".join(said)[:MOST_OF_LINE] or f"{argv[0]} ended with status {done.status}"
+    words = shown("; ".join(said), MOST_OF_LINE) or f"{argv[0]} ended with status {done.status}"
     return HostError(words.rstrip("."), commands.MISSING if done.status == commands.MISSING else 1)

@@ -13,7 +13,7 @@ import traceback
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.install import Decision
 from hub_upgrade.domain.operation import Operation, Undo
-from hub_upgrade.domain.restart import NotTriedError, word_of
+from hub_upgrade.domain.restart import word_of
 from hub_upgrade.errors import HubError, RefusedError
 from hub_upgrade.host import hub_process, managed_store
 from hub_upgrade.host.managed_store import Previous
@@ -21,7 +21,7 @@ from hub_upgrade.shapes import Any, NamedTuple
 from hub_upgrade.upgrade import hooks
 from hub_upgrade.upgrade.hub_watch import Seen, is_new, prove
 from hub_upgrade.upgrade.journal import Journal, LostError
-from hub_upgrade.upgrade.managed_back import NONE, Parts, TakingBack
+from hub_upgrade.upgrade.managed_back import NOBODY, NONE, Parts, TakingBack
 from hub_upgrade.upgrade.managed_words import (
     STEP_MARGIN_S,
     is_there,
@@ -89,8 +89,6 @@ class ManagedTransaction:
             self._back.take_back(str(error))
         except LostError:
             raise
-        except NotTriedError as error:
-            self._back.take_back(error.sentence, tried=False)
         except HubError as error:
             self._fail(error.sentence)
         except OSError as error:
@@ -312,8 +310,7 @@ class ManagedTransaction:
         """Another program's helper had it restarted: which process is new cannot be known, but
         which version is."""
         target, old = self._operation.target_version or "", self._operation.current_version
-        nobody = "0:"
-        why = prove(self._parts.watch, self._settings, target, nobody, self._late)
+        why = prove(self._parts.watch, self._settings, target, NOBODY, self._late)
         if why or target == old:
             why = f"its helper ended before it was done: {why or f'{old} runs as before'}"
             self._journal.finish(op.FAILED, why, step=op.PROVING)

@@ -8,7 +8,7 @@ from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.install import Decision
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import Operation, Undo
-from hub_upgrade.domain.restart import Choice
+from hub_upgrade.domain.restart import NOT_STARTED, Choice
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import managed_store
 from hub_upgrade.host.files import Home
@@ -22,6 +22,8 @@ from hub_upgrade.upgrade.managed_words import REVERT_S, name_of, proof_limit_s, 
 from hub_upgrade.upgrade.ports import Restarter, Rewriter, Store
 
 NONE = Undo(op.NOTHING, "-")
+NOBODY = "0:"
+"""The identity of no process."""
 
 
 class Parts(NamedTuple):
@@ -64,11 +66,8 @@ class TakingBack:
         """By what a version is known as rejected."""
         return name_of(self._operation.install, version, digest)
 
-    def take_back(self, why: str, tried: bool = True) -> None:
-        """Put back what was kept, restart if need be, and say so. Again is safe.
-
-        What never ran (not `tried`) is not rejected.
-        """
+    def take_back(self, why: str) -> None:
+        """Put back what was kept, restart if need be, and say so. Again is safe."""
         operation = self._operation
         restarted = operation.phase == op.RESTARTING
         if restarted and operation.step != op.REVERTING:
@@ -82,7 +81,7 @@ class TakingBack:
             there = self._source.installed().version or "nothing"
             error = f"{why}; what was kept of {old} is gone, and {there} lies there: reinstall it"
         elif restarted:
-            error, back = self._old_again(why, tried)
+            error, back = self._old_again(why)
         elif not why.endswith("changed"):
             error = f"{why}; what was rewritten is put back, {old} runs on"
         self._source.discard(undo)
@@ -109,7 +108,7 @@ class TakingBack:
         os.sync()
         return True
 
-    def _old_again(self, why: str, tried: bool) -> tuple[str, str | None]:
+    def _old_again(self, why: str) -> tuple[str, str | None]:
         """Restart what was put back, unless the old process never left; the sentence for it.
 
         The restart is recorded first, with whom it is to end: it may be our end too.
@@ -122,7 +121,7 @@ class TakingBack:
         if not again:
             if operation.process and seen.process == operation.process:
                 return f"{taken}; {old} runs on", None  # and nobody has seen the new one
-            if tried:
+            if not why.startswith(NOT_STARTED):
                 self._reject()
             if operation.undo == NONE:
                 unknown = "what lay there before is not known, and nothing was put back"
@@ -130,14 +129,16 @@ class TakingBack:
             self.run_after_rollback()
             if not self.is_asked:
                 return f"{taken}; {old} is put back, and runs once the hub is restarted", old
-            self._reverting(process=seen.process or operation.process, rolled_back_to=old)
+            self._reverting(process=seen.process or None, rolled_back_to=old)
         before = self._operation.process or ""
+        # Of one that was not seen nobody can tell that it is gone.
+        again = again and (bool(before) or seen.version == old)
         try:
             self._journal.line(self._restarter.restart(before, again, back=True))
         except HostError as error:
             self._tell()
             return f"{taken}; {old} is put back, but {error.sentence}", old
-        trouble = prove(watch, self._settings, old, before)
+        trouble = prove(watch, self._settings, old, before or NOBODY)
         if trouble:
             return f"{taken}; {old} is put back, but does not serve yet: {trouble}", old
         return f"{taken}; {old} runs", old

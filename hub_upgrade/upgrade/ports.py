@@ -164,7 +164,7 @@ class Restarter(Protocol):
         what is to be started was put back, whatever failed before. Raises HostError when it does
         not run anew, with the words of whoever refused and the command that would do it; where the
         old process lives on, the sentence begins with "NOT restarted"; where it does not, and the
-        new one was never begun, it is a NotTriedError.
+        new one was never begun, with "NOT started".
         """
 
     def tell(self) -> list[str]:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from hub_upgrade.domain.container import shown
 from hub_upgrade.domain.install import Place
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import PENDING, REDEPLOY_REQUIRED, RESTARTING, Operation
@@ -33,6 +34,7 @@ from hub_upgrade.wiring import command
 from hub_upgrade.wiring.command import source_of
 
 EXIT_IN_FLIGHT = 4
+MOST_OF_RESULT = 10_000
 STDIN = 0
 
 
@@ -141,7 +143,9 @@ def _managed(
     watch = HubWatch(managed, hub_pid)
     pid = watch.pid()
     choice = _choice(record, managed, pid)
-    note = scope.leave(scope.unit_of(choice, pid), record.operation_id, _anew(), lock.fd)
+    stays = choice.kind == NONE and record.is_managed  # it only looks, again and again
+    unit = ("", "") if stays else scope.unit_of(choice, pid)
+    note = scope.leave(unit, record.operation_id, _anew(), lock.fd)
     if choice.kind == NONE:
         watch.told = ""
     decision = survey(home, managed, watch, settings.home_persists, choice).decision
@@ -193,5 +197,5 @@ def _tell(record: Operation) -> int:
     what = record.error or record.target_version or record.current_version
     if record.phase == REDEPLOY_REQUIRED:
         what = record.reason
-    print(f"{record.kind} {record.operation_id} {record.phase}: {what}")
+    print(shown(f"{record.kind} {record.operation_id} {record.phase}: {what}", MOST_OF_RESULT))
     return record.exit_code or 0

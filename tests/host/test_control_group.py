@@ -44,6 +44,7 @@ class ControlGroup(unittest.TestCase):
             (f"/system.slice/{UNIT}/workers/3", (UNIT, SYSTEM)),
             ("/system.slice/system-hub.slice/hub@blue.service", ("hub@blue.service", SYSTEM)),
             (f"{ME}/app.slice/{UNIT}", (UNIT, USER)),
+            ("/system.slice/_io.parachute.hub.service", ("io.parachute.hub.service", SYSTEM)),
             (f"{ME}/app.slice", ("", "")),
             (f"{ME}/app.slice/tmux-spawn-1.scope", ("", "")),
             (f"{ME}/init.scope", ("", "")),

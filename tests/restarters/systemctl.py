@@ -103,7 +103,7 @@ if lives(pid):
         time.sleep(0.005)
 known["pid"], known["restarts"] = 0, known["restarts"] + 1
 if known["dies"]:
-    known["shown"].update(ActiveState="failed", SubState="failed", Result="exit-code")
+    known["shown"].update(ActiveState="failed", SubState="failed", Result=known["why"])
     known["last"] += known["begins"]
     save()
     fail(1, known["dies"])
@@ -145,7 +145,7 @@ class Systemd:
         state = self._read()
         state["units"][f"{scope} {unit}"] = {
             "pid": 0, "restarts": 0, "refuses": "", "dies": "", "jobs": 0,
-            "last": 0, "begins": True,
+            "last": 0, "begins": True, "why": "exit-code",
             "shown": {"LoadState": "loaded", "LoadError": "", "ActiveState": "inactive",
                       "TimeoutStartUSec": "1min 30s", "TimeoutStopUSec": "2s", **shown},
         }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -27,11 +28,12 @@ from hub_upgrade.host import control_group
 from hub_upgrade.host.files import Lock
 from hub_upgrade.restarters import scope
 control_group.service_of = lambda _pid: ("parachute-hub.service", sys.argv[3])
-lock = Lock.try_take(sys.argv[2])
+lock = Lock.adopt(0, sys.argv[2]) or Lock.try_take(sys.argv[2])
 tell = '''
 import json, os, sys
 print(json.dumps([os.getpid(), os.environ["HUB_UPGRADE_SCOPE"], sys.argv[1:],
-                  os.fstat(0).st_ino]))
+                  os.fstat(0).st_ino, os.environ.get("LC_ALL")]), flush=True)
+os.read(int(os.environ["WAITS"]), 1)
 '''
 unit = ("parachute-hub.service", sys.argv[3])
 argv = [sys.executable, "-IS", "-c", tell, "helper", "--op", "a $b %c"]
@@ -55,23 +57,35 @@ class ScopeTest(unittest.TestCase):
     def leave(self, unit: tuple[str, str] = INSIDE) -> str:
         return scope.leave(unit, "01234567-89ab", ["/bin/true"], 0)
 
-    def left(self, where: str) -> tuple[int, str, list[str], bool]:
-        """What the process became that left for a scope of that manager: its number, the scope,
-        its arguments, and whether the lock is its standard input."""
-        lock = os.path.join(self.systemd.path, "lock")
+    def left(self, where: str, handed: bool) -> tuple[int, str, list[str]]:
+        """What the process became that left for a scope of that manager: its number, the scope, and
+        its arguments. The lock is its standard input (`handed` to it so), and held all the time."""
+        path = os.path.join(self.systemd.path, "lock")
+        given = os.open(path if handed else os.devnull, os.O_RDWR | os.O_CREAT, 0o600)
+        if handed:
+            fcntl.flock(given, fcntl.LOCK_EX)
+        reader, writer = os.pipe()
         with subprocess.Popen(
-            [sys.executable, "-IS", "-c", LEAVES, str(ROOT), lock, where],
-            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+            [sys.executable, "-IS", "-c", LEAVES, str(ROOT), path, where],
+            stdout=subprocess.PIPE, stdin=given, pass_fds=(reader,),
+            env={**os.environ, "LC_ALL": "C.UTF-8", "WAITS": str(reader)},
         ) as process:  # fmt: skip
-            output, _ = process.communicate()
-        pid, name, argv, number = json.loads(output)
-        self.assertEqual(pid, process.pid, "the same process")
-        return pid, name, argv, number == os.stat(lock).st_ino
+            os.close(given)
+            assert process.stdout is not None
+            told = process.stdout.readline()
+            held = Lock.try_take(path) is None
+            os.close(reader)
+            os.close(writer)
+        pid, name, argv, number, language = json.loads(told)
+        self.assertEqual((pid, number), (process.pid, os.stat(path).st_ino), "the same process")
+        self.assertTrue(held)
+        self.assertEqual(language, "C.UTF-8", "what is for systemd-run stays there")
+        return pid, name, argv
 
     def test_the_same_process_goes_on_in_a_scope_with_the_lock_as_its_input(self) -> None:
-        for where, flags in ((SYSTEM, ""), (USER, "--user ")):
-            pid, name, argv, locked = self.left(where)
-            self.assertEqual((argv, locked), (["helper", "--op", "a $b %c"], True))
+        for where, flags, handed in ((SYSTEM, "", True), (USER, "--user ", False)):
+            pid, name, argv = self.left(where, handed)
+            self.assertEqual(argv, ["helper", "--op", "a $b %c"])
             self.assertEqual(name, f"hub-upgrade-01234567-{pid}.scope")
             options = f"systemd-run {flags}--scope --collect --quiet --no-ask-password"
             probe, real = self.systemd.asked()[-2:]
@@ -100,7 +114,8 @@ class ScopeTest(unittest.TestCase):
 
     def test_a_refusal_is_told_and_it_goes_on_where_it_is(self) -> None:
         self.systemd.set(run_refuses="Failed to start transient scope unit: Access denied")
-        stays = f"in the control group of {UNIT}, and ended with it: systemd-run: "
+        stays = f"still in the control group of {UNIT}, whose end is ours, and the next one goes on"
+        stays += ": systemd-run: "
         self.assertEqual(
             self.leave(), f"{stays}Failed to start transient scope unit: Access denied"
         )
