@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 
+from hub_upgrade.domain.restart import NOT_STARTED
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import commands, hub_process
 from hub_upgrade.shapes import NamedTuple
@@ -55,6 +56,7 @@ class LaunchdRestarter:
     def __init__(self, label: str, domain: str, pid: int = 0) -> None:
         self._target = f"{domain}/{label}"
         self._domain, self._label, self._pid = domain, label, pid
+        self._runs = ""  # how often it was started, as launchd counts, once `check` was called
         self._command = f"launchctl kickstart -k {self._target}"
 
     def check(self) -> str:
@@ -75,6 +77,7 @@ class LaunchdRestarter:
                 f"{self._target} {its}, and the hub is process {self._pid}: set hub.label to the "
                 "label that starts the hub"
             )
+        self._runs = job.fields.get("runs", "")
         return f"launchd has loaded {self._target} ({job.fields.get('state', 'no state told')})"
 
     def restart(self, process: str, again: bool, back: bool = False) -> str:  # noqa: ARG002
@@ -97,9 +100,11 @@ class LaunchdRestarter:
         if done.status == 0:
             return f"{self._command}: {gone}, and launchd starts it again"
         # launchctl answers with an error, or not in time, and launchd does it all the same.
-        if self._runs_anew(old):
+        runs, begun = self._runs_anew(old)
+        if runs:
             return f"{self._command}: {said}; yet {gone}, and launchd has started it again"
-        raise HostError(f"{gone}, and launchd does not start it: {said}; run: {self._command}")
+        words = f"{gone}, and launchd does not start it: {said}; run: {self._command}"
+        raise HostError(words if begun else f"{NOT_STARTED}: {words}")
 
     def tell(self) -> list[str]:
         """See upgrade.ports.Restarter."""
@@ -120,14 +125,16 @@ class LaunchdRestarter:
         where = "/Library/LaunchDaemons" if self._domain == SYSTEM else "~/Library/LaunchAgents"
         return f"{where}/{self._label}.plist"
 
-    def _runs_anew(self, old: int) -> bool:
+    def _runs_anew(self, old: int) -> tuple[bool, bool]:
+        """Whether there is another process by now, and whether there may have been one."""
         deadline = time.monotonic() + AGAIN_S
         while True:
             job, _why = look(self._target)
             if job is not None and job.pid not in (0, old):
-                return True
+                return True, True
             if time.monotonic() > deadline:
-                return False
+                runs = job.fields.get("runs", "") if job is not None else ""
+                return False, not runs or runs != self._runs
             time.sleep(POLL_S)
 
 

@@ -161,9 +161,9 @@ class Launchd:
         told = {"status": status, "words": words, "done": done, "sleep_s": sleep_s}
         self._change(target, trouble=told)
 
-    def will_not_start(self, target: str) -> None:
-        """Its program can be executed no more."""
-        self._change(target, argv=[])
+    def will_start(self, target: str, argv: list[str]) -> None:
+        """Its program from now on; none is one that cannot be executed."""
+        self._change(target, argv=argv)
 
     def pid(self, target: str) -> int:
         """The process that was started last; 0 for none."""

@@ -143,15 +143,23 @@ class Restart(LaunchdCase):
         self.assertFalse(hub_process.lives(old))
         self.assertEqual(self.launchd.asked(), [KICKSTART, PRINT], "one kickstart")
 
-    def test_an_old_process_that_is_gone_with_no_new_one_was_restarted_in_vain(self) -> None:
-        old = self.load()
-        self.launchd.trouble(TARGET, 5, "Input/output error", done=True)
-        self.launchd.will_not_start(TARGET)
-        with mock.patch.object(launchd, "AGAIN_S", 0.2):
-            sentence = self.fails(old)
-        self.assertFalse(sentence.startswith("NOT restarted"), sentence)
-        self.assertIn("Input/output error", sentence)
-        self.assertIn(f"launchctl {KICKSTART}", sentence)
+    def test_an_old_process_that_is_gone_with_no_new_one_is_told_apart_from_a_bad_new_one(
+        self,
+    ) -> None:
+        for program, never in (([], True), (["/bin/true"], False)):
+            old = self.load()
+            self.launchd.trouble(TARGET, 5, "Input/output error", done=True)
+            self.launchd.will_start(TARGET, program)
+            restarter = self.restarter()
+            restarter.check()
+            with mock.patch.object(launchd, "AGAIN_S", 0.2), \
+                    self.assertRaises(HostError) as caught:  # fmt: skip
+                restarter.restart(old, again=False)
+            sentence = caught.exception.sentence
+            self.assertEqual(sentence.startswith("NOT started: "), never, sentence)
+            self.assertFalse(sentence.startswith("NOT restarted"), sentence)
+            self.assertIn("Input/output error", sentence)
+            self.assertIn(f"launchctl {KICKSTART}", sentence)
 
     def test_a_helper_in_the_jobs_own_process_group_leaves_it_first(self) -> None:
         told = os.path.join(self.launchd.path, "told")
