@@ -4,6 +4,7 @@ end. Who serves, who waits, and what is told."""
 from __future__ import annotations
 
 import json
+import time
 import unittest
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from tests.outside.restarters.containers_scene import GIVEN, Container, image_of
 AT_A_TIME = 6
 LONG_S = 18
 """A probation that lasts longer than a second `serve` waits."""
+PATIENCE_S = 2.0
 WHY = "is served already by process 1 at http://127.0.0.1:"
 TRY = """
 import fcntl, sys
@@ -46,6 +48,11 @@ class Rolling(Killed):
         pauses = f"--env=TEST_PAUSES={GIVEN}/pauses"
         self.other.run(self.mount, pauses, *options, tag=TAG, command=command)
         wait_for(lambda: self.other.running() or self.other.output(), "the second container")
+
+    def waits(self) -> None:
+        """Long enough to serve, the other one does not, nor has it given up."""
+        time.sleep(PATIENCE_S)
+        self.assertEqual((self.other.output(), self.other.running()), ("", True))
 
     def seen(self) -> dict[str, Any]:
         """What a second `serve` has no business to change."""
@@ -101,7 +108,7 @@ class Rolling(Killed):
         operation = self.reach_with("", probation_s=0.4)
         self.assertEqual(self.ended(operation)["phase"], "succeeded")
         self.second()
-        self.assertEqual(self.other.output(), "", "it waits, and has said nothing")
+        self.waits()
         end()
         self.answers("1.1.0")
         self.assertNotIn("cannot", self.other.output())
@@ -114,8 +121,9 @@ class Rolling(Killed):
 
     def takes_over_a_trial(self) -> None:
         """What was on probation there goes on here, and nothing is rejected."""
-        operation = self.reach_with(PROBATION, probation_s=2)
+        operation = self.reach_with(PROBATION, probation_s=2 * PATIENCE_S)
         self.second()
+        self.waits()
         self.assertEqual(self.one.stop(), 0)
         self.answers("1.1.0")
         self.assertEqual(self.ended(operation)["phase"], "succeeded")
