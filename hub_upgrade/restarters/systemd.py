@@ -8,7 +8,7 @@ import time
 from hub_upgrade.domain.container import shown
 from hub_upgrade.domain.restart import NOT_STARTED, SYSTEM, USER, Choice, evidence_of
 from hub_upgrade.errors import HostError, RefusedError
-from hub_upgrade.host import commands, hub_process
+from hub_upgrade.host import children, commands, hub_process
 from hub_upgrade.host.commands import Result
 
 SHOW_S = 15.0
@@ -38,9 +38,10 @@ UNITS_S = {
 
 def way_to_manager() -> dict[str, str]:
     """Our environment, with the directory that a user's manager is found in, which nobody is told
-    who did not log in."""
+    who did not log in, and without what a manager told the hub alone."""
     usual = f"/run/user/{os.getuid()}"
-    return {**({"XDG_RUNTIME_DIR": usual} if os.path.isdir(usual) else {}), **os.environ}
+    found = {"XDG_RUNTIME_DIR": usual} if os.path.isdir(usual) else {}
+    return {**found, **children.environment(os.environ)}
 
 
 def environment() -> dict[str, str]:

@@ -19,7 +19,7 @@ import json, os, signal, subprocess, sys, time
 
 place, tool = os.path.split(os.path.abspath(__file__))
 asked = {"argv": [tool, *sys.argv[1:]], "runtime": os.environ.get("XDG_RUNTIME_DIR", ""),
-         "language": os.environ.get("LC_ALL", "")}
+         "language": os.environ.get("LC_ALL", ""), "notify": os.environ.get("NOTIFY_SOCKET")}
 with open(os.path.join(place, "asked"), "a") as file:
     file.write(json.dumps(asked) + "\n")
 with open(os.path.join(place, "state.json")) as file:

@@ -69,9 +69,11 @@ class OfAUser(SystemdCase, RestarterContract):
 class Restart(SystemdCase):
     def test_the_manager_is_asked_once_in_english_and_we_signal_nobody(self) -> None:
         old = self.begin()
-        with mock.patch.object(os, "kill", side_effect=AssertionError("a signal")):
+        told = mock.patch.dict(os.environ, NOTIFY_SOCKET="/run/notify")  # to the hub, not to us
+        with told, mock.patch.object(os, "kill", side_effect=AssertionError("a signal")):
             line = self.restarter().restart(old, again=False)
         self.assertEqual(self.systemd.asked(), [RESTART])
+        self.assertEqual({one["notify"] for one in self.systemd.all_asked()}, {None})
         self.assertIn(f"process {self.systemd.pid(UNIT)}", line)
         self.assertEqual({one["language"] for one in self.systemd.all_asked()}, {"C"})
 
