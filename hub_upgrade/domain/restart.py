@@ -25,6 +25,7 @@ class RestartFacts(NamedTuple):
     hub.pyz itself: scope and name (another than was asked for, where that is an alias). `booted`:
     systemd runs this machine. `domain` is the launchd domain (gui/501) that has loaded the label,
     "" for none. `ours`: the operation was accepted by hub.pyz, whose end nobody would notice.
+    `alone`: process 1 waits for that process and for no other, and ends with it.
     """
 
     pid: int = 0
@@ -37,6 +38,7 @@ class RestartFacts(NamedTuple):
     domain: str = ""
     uid: int = 0
     ours: bool = True
+    alone: bool = False
 
 
 class Choice(NamedTuple):
@@ -132,10 +134,12 @@ def _stranger(found: Choice, facts: RestartFacts) -> str:
 
 def _exit(facts: RestartFacts) -> Choice:
     found = Choice(EXIT, "no manager has it: it is asked to stop, and what runs it starts it again")
-    if facts.pid == 1 and facts.ours:
+    if facts.ours and (facts.pid == 1 or facts.alone):
+        what = "process 1 here" if facts.pid == 1 else "all that process 1 waits for"
         return found._replace(refused=(
-            "the hub is process 1 here: its end is ours too, and nothing of hub.pyz is started "
-            "again that would prove the upgrade. Run both under an init, such as docker run --init "
-            f'gives, or set hub.restart to "{EXIT}" where hub.pyz is started again with the hub'
+            f"the hub is {what}: its end is ours too, and nothing of hub.pyz is started again that "
+            "would prove the upgrade. Have the container run hub.pyz serve, and beside it what "
+            f'starts the hub again, or set hub.restart to "{EXIT}" where hub.pyz is started again '
+            "with it"
         ))  # fmt: skip
     return found

@@ -14,8 +14,8 @@ from hub_upgrade.host.executed import HubProcess, executed_from
 from hub_upgrade.host.reading import names_in, text_of
 
 __all__ = [
-    "HubProcess", "age_s", "alike", "ancestors", "command_of", "executed_from", "identity",
-    "is_ancestor", "listener_of", "lives", "look", "name_of",
+    "HubProcess", "age_s", "alike", "ancestors", "children", "command_of", "executed_from",
+    "identity", "is_ancestor", "listener_of", "lives", "look", "name_of",
 ]  # fmt: skip
 PROC = "/proc"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -115,6 +115,11 @@ def ancestors(pid: int) -> list[int]:
         pid = _parent(pid)
         found += [pid] if pid else []
     return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes whose parent it is."""
+    return [one for one in _pids() if _parent(one) == pid]
 
 
 def _eldest(pids: list[int], parents: dict[int, int]) -> int:

@@ -30,11 +30,13 @@ from hub_upgrade.shapes import Any
 LOOK_S = 4.0
 """How long a manager may take to answer that may have nothing to do with the hub."""
 ITSELF = "hub.pyz"
-WRAPPERS = frozenset(
-    {"sh", "bash", "dash", "ash", "busybox", "zsh", "npm", "npx", "pnpm", "yarn", "corepack", "bun",
-     "node", "deno", "uv", "poetry", "sudo", "su", "runuser", "setpriv", "env", "tini", "dumb-init",
-     "docker-init", "catatonit"}
+SHELLS = frozenset({"sh", "bash", "dash", "ash", "busybox", "zsh"})
+WAITING = frozenset(
+    {"npm", "npx", "pnpm", "yarn", "corepack", "sudo", "su", "runuser", "setpriv", "env", "tini",
+     "dumb-init", "docker-init", "podman-init", "catatonit"}
 )  # fmt: skip
+"""What starts a hub, waits for it, and ends with it; a shell may start it again."""
+WRAPPERS = SHELLS | WAITING | {"bun", "node", "deno", "uv", "poetry"}
 """What starts a hub and waits for it, and nothing else beside it."""
 
 
@@ -55,7 +57,7 @@ def made(choice: Choice, pid: int = 0) -> Any:
 def _facts(managed: Managed, pid: int, ours: bool) -> RestartFacts:
     facts = RestartFacts(
         pid, booted=os.path.isdir(BOOTED), darwin=sys.platform == "darwin", uid=os.getuid(),
-        ours=ours,
+        ours=ours, alone=ours and _is_alone(pid),
     )  # fmt: skip
     if managed.restart == LAUNCHD or (managed.restart == AUTO and facts.darwin):
         return facts._replace(domain=domain_with(managed.label or LABEL, pid))
@@ -81,11 +83,21 @@ def _is_main(pid: int, service: str, scope: str) -> bool:
         return True
     parents = hub_process.ancestors(pid)
     between = parents[: parents.index(int(main)) + 1] if main in map(str, parents) else []
-    return bool(between) and all(_is_wrapper(hub_process.name_of(one)) for one in between)
+    return bool(between) and all(_is_named(one, WRAPPERS) for one in between)
 
 
-def _is_wrapper(name: str) -> bool:
-    return name.split(" ", maxsplit=1)[0] in WRAPPERS
+def _is_alone(pid: int) -> bool:
+    """Whether every process above it waits for it alone, up to process 1."""
+    below = pid
+    for parent in hub_process.ancestors(pid):
+        if not _is_named(parent, WAITING) or hub_process.children(parent) != [below]:
+            return False
+        below = parent
+    return below == 1
+
+
+def _is_named(pid: int, names: frozenset[str]) -> bool:
+    return hub_process.name_of(pid).split(" ", maxsplit=1)[0] in names
 
 
 def _unit(managed: Managed, scope: str) -> tuple[str, str] | None:

@@ -78,6 +78,7 @@ ROWS: tuple[tuple[str, dict[str, Any], dict[str, Any], tuple[str, str, str]], ..
     ("launchd is said for root", {"restart": "launchd"}, {**MAC, "uid": 0},
      (LAUNCHD, "system", LABEL)),
     ("a bare process 1 of another's operation", {}, {"pid": 1, "ours": False}, (EXIT, "", "")),
+    ("the same under an init", {}, {"pid": 7, "alone": True, "ours": False}, (EXIT, "", "")),
     ("process 1, and exit is said", {"restart": "exit"}, {"pid": 1}, (EXIT, "", "")),
     ("process 1, and container is said", {"restart": "container"}, {"pid": 1}, (EXIT, "", "")),
 )  # fmt: skip
@@ -95,7 +96,8 @@ REFUSED: tuple[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]], ...]
      ("the unit bun.service is installed", f"in {UNIT}", "hub.unit")),
     ("systemd is said, and it is bare", {"restart": "systemd"}, {**ROOT, "units": (HERE,)},
      ("in no service",)),
-    ("process 1", {}, {"pid": 1}, ("process 1", "docker run --init", 'hub.restart to "exit"')),
+    ("process 1", {}, {"pid": 1}, ("is process 1 here", 'hub.restart to "exit"')),
+    ("under a mere init", {}, {"pid": 7, "alone": True}, ("process 1 waits for", "hub.pyz serve")),
 )  # fmt: skip
 
 

@@ -77,6 +77,7 @@ class ControlGroup(unittest.TestCase):
         with mock.patch.object(hub_process, "PROC", "/proc"):
             self.assertTrue(control_group.path_of(os.getpid()).startswith("/"))
             self.assertEqual(hub_process.ancestors(os.getpid())[0], os.getppid())
+            self.assertIn(os.getpid(), hub_process.children(os.getppid()))
 
 
 if __name__ == "__main__":

@@ -103,6 +103,26 @@ class ChosenTest(unittest.TestCase):
         self.assertIn("process 1", self.look(1).refused)
         self.assertEqual(self.look(1, ours=False).refused, "")
 
+    def test_so_is_all_that_process_1_waits_for(self) -> None:
+        others: list[int] = []
+
+        def children(pid: int) -> list[int]:
+            return [{1: 5}.get(pid, 7), *others]
+
+        with mock.patch.object(hub_process, "children", children):
+            for names, alone in (
+                ({5: "npm start", 1: "tini"}, True), ({5: "npm run x", 1: "docker-init"}, True),
+                ({5: "sh", 1: "tini"}, False), ({5: "npm start", 1: "sh"}, False),
+                ({5: "npm start", 1: "systemd"}, False), ({5: "supervisord", 1: "tini"}, False),
+            ):
+                self.parents = names
+                found = self.look(7).refused
+                self.assertEqual("all that process 1 waits for" in found, alone, names)
+            self.parents = {5: "npm start", 1: "tini"}
+            self.assertEqual(self.look(7, ours=False).refused, "")
+            others.append(8)
+            self.assertEqual(self.look(7).refused, "", "another is waited for too")
+
     def test_on_a_mac_launchd_is_asked_for_the_label(self) -> None:
         def domain_with(label: str, pid: int) -> str:
             return "gui/501" if (label, pid) == ("x.hub", 7) else ""
