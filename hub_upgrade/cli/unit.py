@@ -19,7 +19,6 @@ from hub_upgrade.settings import Settings, load
 from hub_upgrade.shapes import NamedTuple, Union
 
 INSTALL, UNINSTALL, STATUS, RESTART, LOGS = "install", "uninstall", "status", "restart", "logs"
-BY_NAME = ("auto", "systemd")
 COMMAND = Command(
     "unit",
     "Let systemd (launchd on macOS) start hub.pyz serve with the machine and keep it alive:\n"
@@ -34,7 +33,7 @@ COMMAND = Command(
         Option("--user", "who runs it; as root only", "NAME"),
         Option("--as-root", "root itself runs it"),
         Option("--host", "the address to listen on", "HOST"),
-        Option("--port", "the port (PORT of /etc/default/NAME; 1939)", "PORT"),
+        Option("--port", "the port (PORT of its settings; 1939)", "PORT"),
         Option("--releases", "the release repository to follow", "DIR"),
         Option("--writable", "may be written too, beside home; can be repeated", "DIR", many=True),
         Option("--socket", "systemd holds the port, also while nothing runs"),
@@ -84,7 +83,7 @@ def unit(given: Arguments) -> int:
     else:
         keeper = Systemd(given, name, bool(owner.name))
     if given.action == INSTALL:
-        return keeper.install(_wanted(given, name, owner))
+        return keeper.install(_wanted(given, name, owner, launchd))
     return {
         UNINSTALL: keeper.uninstall,
         STATUS: keeper.status,
@@ -115,7 +114,7 @@ def _owner(given: Arguments, needed: bool) -> Owner:
     return Owner(found.pw_name, found.pw_dir)
 
 
-def _wanted(given: Arguments, name: str, owner: Owner) -> Wanted:
+def _wanted(given: Arguments, name: str, owner: Owner, launchd: bool) -> Wanted:
     """What shall be kept alive; raises UsageError and HostError."""
     home = given.config_dir or os.environ.get("PARACHUTE_HOME") or "~/.parachute"
     home = _place(home, owner)
@@ -127,7 +126,7 @@ def _wanted(given: Arguments, name: str, owner: Owner) -> Wanted:
         if value is not None:
             flags[flag] = value
     settings = load(flags, {})
-    _needs_name_of_its_own(name, settings)
+    _needs_name_of_its_own(name, settings, launchd)
     words = [word for flag, value in flags.items() for word in (f"--{flag}", value)]
     writable = tuple(_place(one, owner) for one in given.writable or ())
     command = (*interpreter.command(_program(), "serve"), *words)
@@ -161,15 +160,17 @@ def _program() -> str:
     return path
 
 
-def _needs_name_of_its_own(name: str, settings: Settings) -> None:
+def _needs_name_of_its_own(name: str, settings: Settings, launchd: bool) -> None:
     """The other hub's unit is not ours, also while it is not installed."""
     other = settings.hub
-    if other is None or other.restart not in BY_NAME:
+    if other is None or other.restart not in ("auto", "launchd" if launchd else "systemd"):
         return
-    if f"{name}.service" == (other.unit or f"{DEFAULT_NAME}.service"):
+    ours = units.label(name) if launchd else f"{name}.service"
+    its = other.label or units.LABEL if launchd else other.unit or f"{DEFAULT_NAME}.service"
+    if ours == its:
         raise UsageError(
-            f"{name}.service is the unit of the hub that hub.json names: give this one another "
-            "--name, such as --name hub-keeper"
+            f"{ours} is the {'label' if launchd else 'unit'} of the hub that hub.json names: give "
+            "this one another --name, such as --name hub-keeper"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import plistlib
 import time
+from collections.abc import Callable
 from xml.parsers.expat import ExpatError
 
 from hub_upgrade.cli import entry, unit_files
@@ -16,7 +17,7 @@ from hub_upgrade.host import commands, files
 from hub_upgrade.restarters import launchd
 
 LIMIT_S = 60.0
-GONE_POLL_S = 0.1
+POLL_S = 0.1
 IN_PROGRESS = 36
 """How bootout ends while the job does (EINPROGRESS on macOS)."""
 
@@ -46,10 +47,10 @@ class Launchd:
         loaded = launchd.look(self._target)[0] is not None
         if loaded and not unit_files.differs(self._path, text):
             return self._tell(f"{self._name} is installed and runs; nothing was changed", False)
-        files.make_directory(os.path.dirname(self._path), 0o755)
-        files.write_durably(self._path, text, 0o644)
         if loaded:
             self._leave()
+        files.make_directory(os.path.dirname(self._path), 0o755)
+        files.write_durably(self._path, text, 0o644)
         for argv in start:
             self._do(argv)
         return self._tell(f"{self._name} runs, and is started again whenever it ends", True)
@@ -92,7 +93,9 @@ class Launchd:
         if self._given.dry_run:
             return unit_files.show({}, [("launchctl", *stop)])
         job, _why = launchd.look(self._target)
-        self._do(("launchctl", *(stop if job and job.pid else start)))
+        before = job.pid if job else 0
+        self._do(("launchctl", *(stop if before else start)))
+        self._wait_for(lambda now: now is not None and now.pid not in (0, before), "start anew")
         return self._tell(f"{self._name} was restarted", True)
 
     def logs(self) -> int:
@@ -117,11 +120,15 @@ class Launchd:
         done = commands.run(list(self._bootout), LIMIT_S)
         if done.status not in (0, IN_PROGRESS):
             raise HostError(f"{unit_files.typed(self._bootout)}: {unit_files.words_of(done)}")
+        self._wait_for(lambda now: now is None, "end")
+
+    def _wait_for(self, so: Callable[[launchd.Job | None], bool], what: str) -> None:
+        """launchctl answers before launchd has done it, and between two starts that waits 10 s."""
         deadline = time.monotonic() + LIMIT_S
-        while launchd.look(self._target)[0] is not None:
+        while not so(launchd.look(self._target)[0]):
             if time.monotonic() > deadline:
-                raise HostError(f"{self._target} does not end")
-            time.sleep(GONE_POLL_S)
+                raise HostError(f"{self._target} does not {what}")
+            time.sleep(POLL_S)
 
     def _do(self, argv: tuple[str, ...]) -> None:
         done = commands.run(list(argv), LIMIT_S)

@@ -59,8 +59,8 @@ class Systemd:
         self._shadows_nobody(state)
         changed = [path for path in texts if unit_files.differs(path, texts[path])]
         runs = state["ActiveState"] in ("active", "reloading")
-        enabled = state["UnitFileState"] == "enabled" and state["NeedDaemonReload"] != "yes"
-        if runs and enabled and not changed and not stale:
+        anew = bool(changed or stale or state["NeedDaemonReload"] == "yes")
+        if runs and state["UnitFileState"] == "enabled" and not anew:
             return self._tell(f"{self._name} is installed and runs; nothing was changed", False)
         for argv in self._before(wanted):
             self._do(argv)
@@ -72,7 +72,7 @@ class Systemd:
             files.remove_durably(self._path(self._socket))
         stop = [name for name in (self._socket, self._service) if self._is_up(name)]
         self._forgive()
-        for argv in self._after(list(texts), stop if changed or stale else []):
+        for argv in self._after(list(texts), stop if anew else []):
             self._do(argv)
         self._tell(f"{self._name} runs, and starts with {self._whom()}", True)
         return 0
@@ -88,6 +88,8 @@ class Systemd:
                     (*self._systemctl, "daemon-reload")]  # fmt: skip
         if self._given.dry_run:
             return unit_files.show({}, todo)
+        if not found and os.path.lexists(os.path.join(SYSTEM, self._service)):
+            raise HostError(f"{SYSTEM}/{self._service} is root's: as root, type the same again")
         if not found:
             return self._tell(f"{self._name} is not installed; nothing was changed", False)
         unit_files.may_remove(paths, self._given.force)

@@ -189,6 +189,24 @@ class Refusing(UnitCase):
             self.assertEqual(code, 2 if taken else 0, (text, name, err))
             self.assertEqual("hub.json names" in err, taken)
 
+    def test_nor_is_its_label_on_macos(self) -> None:
+        self.replace(sys, "platform", "darwin")
+        for text, taken in (
+            ('{"hub": {"unit": "x"}}', True), ('{"hub": {"label": "x", "unit": null}}', False),
+            ('{"hub": {"restart": "launchd"}}', True), ('{"hub": {"restart": "systemd"}}', False),
+        ):  # fmt: skip
+            Path(self.home.root, "hub.json").write_text(text)
+            code, _out, err = self.unit("install", "--as-root", "--dry-run")
+            self.assertEqual(code, 2 if taken else 0, (text, err))
+            self.assertEqual("computer.parachute.hub is the label" in err, taken)
+
+    def test_roots_unit_is_not_said_to_be_gone(self) -> None:
+        self.becomes(65534)
+        self.service.write_text(f"# {MARK}\n")
+        code, _out, err = self.unit("uninstall")
+        self.assertEqual(code, 1)
+        self.assertIn("is root's: as root, type the same again", err)
+
     def test_only_a_built_file_can_be_kept_alive(self) -> None:
         self.replace(sys, "argv", [__file__])
         code, _out, err = self.unit("install", "--as-root", "--dry-run")

@@ -18,9 +18,11 @@ LAUNCHCTL = """#!/bin/sh
 cd "$(dirname "$0")"
 echo "$*" >>told
 case "$1" in
+    kill) touch killed ;;
     print) if test -e ending; then rm -f loaded ending; fi
         test -e loaded || exit 113
-        printf '%s\\n' "$2 = {" 'pid = 77' 'state = running' 'x = {' 'pid = 1' '}' '}' ;;
+        pid=77; test ! -e killed || pid=78
+        printf '%s\\n' "$2 = {" "pid = $pid" 'state = running' 'x = {' 'pid = 1' '}' '}' ;;
     bootstrap) test ! -e refuses || { echo "Bootstrap failed: 5: Input/output error" >&2; exit 5; }
         test ! -e loaded && touch loaded ;;
     bootout) test -e loaded && touch ending && exit 36 ;;
@@ -67,7 +69,8 @@ class LaunchdCase(UnitCase):
             status = json.loads(self.unit("status", "--json")[1])
             self.assertEqual((status["main_pid"], status["ours"]), (77, True))
             self.assertEqual(self.unit("restart")[0], 0)
-            self.assertEqual(self.told()[-1], "kill SIGTERM JOB")
+            self.assertEqual(self.told()[-3:], ["print JOB", "kill SIGTERM JOB", "print JOB"])
+            (self.tools / "killed").unlink()
             self.assertEqual(self.unit("uninstall")[0], 0)
             self.assertEqual(self.told(), ["print JOB", "bootout JOB", "print JOB"])
             self.assertFalse(self.file.exists())

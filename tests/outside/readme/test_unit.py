@@ -69,6 +69,16 @@ class Unit(ServerCase):
         self.visitor.port = 1940
         self.assertTrue(self.visitor.version())
 
+    def test_an_install_that_was_killed_after_it_wrote_is_brought_to_its_end(self) -> None:
+        shown = self.machine.sh(f"{INSTALL} --port 1940 --dry-run").partition("\n\n$ ")[0]
+        path, text = shown.split("\n", 1)
+        self.machine.sh(f"cat >{path[2:]} <<'END'\n{text}\nEND")
+        self.machine.sh(f"{INSTALL} --port 1940")
+        self.visitor.port = 1940
+        self.assertTrue(self.visitor.version())
+        self.assertIn("nothing was changed", self.machine.sh(f"{INSTALL} --port 1940"))
+        self.assertEqual(f"{text}\n", self.machine.sh(f"cat {path[2:]}"))
+
     def test_what_a_module_can_and_cannot_do_in_it(self) -> None:
         self.machine.sh("install -d -o parachute /srv/open")
         path = f"/home/{OWNER}/probe.sh"
