@@ -19,12 +19,12 @@ OURS = "9.0.0"
 FEW = "/srv/few"
 """A directory for a PATH: what a helper needs, without systemd-run."""
 SLOW = "/srv/slow"
-"""A directory for the front of a PATH: its systemctl notes in `asked` that it is to restart
-something, and waits for `go`."""
+"""A directory for the front of a PATH: its systemctl notes its number in `asked` when it is to
+restart something, and waits for `go`."""
 WAITS = """\
 #!/bin/sh
 case " $* " in
-*" restart "*) : >/srv/slow/asked; while [ ! -e /srv/slow/go ]; do sleep 0.02; done ;;
+*" restart "*) echo $$ >/srv/slow/asked; while [ ! -e /srv/slow/go ]; do sleep 0.02; done ;;
 esac
 exec /usr/bin/systemctl "$@"
 """

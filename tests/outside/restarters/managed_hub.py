@@ -3,6 +3,8 @@ that its checkout had when it was started; every start leaves a line with the un
 
 from __future__ import annotations
 
+from typing import Any
+
 GOOD = "good"
 DYING = "dying"
 """Prints two lines and ends with 3, at once."""
@@ -10,10 +12,12 @@ LAST_WORDS = "this hub cannot go on"
 LATE = "late"
 """Serves, and never tells systemd that it is ready."""
 SLOW = "slow"
-"""Takes its time until it is ready."""
+"""Takes its time until it listens, and is ready."""
 SICK = "sick"
 """Serves, and its health answers 500."""
 
+ENDLESS: dict[str, Any] = {"Restart": "always", "RestartSec": "50ms", "StartLimitIntervalSec": "0"}
+"""A unit's settings: it is started again however often it ends."""
 UNIT = "parachute-hub.service"
 PORT = 4000
 
@@ -78,10 +82,10 @@ class Hub(http.server.BaseHTTPRequestHandler):
         pass
 
 
+time.sleep(4 if behaviour == "slow" else 0)
 http.server.ThreadingHTTPServer.allow_reuse_address = True
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Hub)
 print("serving " + version, flush=True)
-time.sleep(1.5 if behaviour == "slow" else 0)
 if os.environ.get("NOTIFY_SOCKET") and behaviour != "late":
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))

@@ -121,15 +121,17 @@ class OtherHub:
         self.sh(f"{run} >/dev/null 2>&1 </dev/null &")
         self.until(OLD)
 
-    def stop_bare(self) -> None:
-        """End what runs like that."""
-        self.machine.sh(f"pkill -f '^python3 {self.checkout}/'")
+    def kill_all(self) -> None:
+        """Every process that ever was it is gone, whoever started it."""
+        for pid in {one.pid for one in self.starts()}:
+            file = f"/proc/{pid}/cmdline"  # the number may be another's by now
+            self.machine.run(f"grep -qa {self.checkout}/ {file} && kill -KILL {pid}")
         wait_for(lambda: not self.version(), "its end")
 
     def end(self) -> None:
         """Nothing of it is left on the machine, and nothing runs."""
-        self.machine.run(f"pkill -KILL -f '^(/usr/bin/)?python3 {self.root}/'")
         self.control("stop", self.unit, SERVE)
+        self.kill_all()
         self.control("unmask", self.unit)
         self.control("reset-failed")
         shutil.rmtree(self.path(self.root), ignore_errors=True)

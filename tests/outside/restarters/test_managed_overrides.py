@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tests.outside.restarters.managed_case import ManagedCase
-from tests.outside.restarters.managed_hub import DYING, SICK, UNIT
+from tests.outside.restarters.managed_hub import DYING, ENDLESS, SICK, UNIT
 from tests.outside.restarters.managed_machine import NEW, NEXT, OLD
 
 OTHER = "other.service"
-ENDLESS: dict[str, Any] = {"Restart": "always", "RestartSec": "50ms", "StartLimitIntervalSec": "0"}
 
 
 class Overrides(ManagedCase):
@@ -90,3 +87,31 @@ class Overrides(ManagedCase):
         self.upgrade()
         record = self.assert_ended("succeeded", NEW, (OLD, NEW))
         self.assertEqual(record["restarter"], f"systemd system {OTHER}")
+
+    def test_an_instance_of_a_template_that_is_named_without_its_ending(self) -> None:
+        self.hub.begin(hub={"unit": "hub@blue"}, run=False)
+        self.machine.sh(f"rm {self.hub.units}/{UNIT}")
+        self.hub.write_unit("hub@.service")
+        self.addCleanup(self.machine.sh, f"rm -f {self.hub.units}/hub@.service")
+        self.hub.unit = "hub@blue.service"
+        self.hub.obeyed("start", self.hub.unit)
+        self.hub.until(OLD)
+        self.hub.publish(NEW)
+        self.upgrade()
+        record = self.assert_ended("succeeded", NEW, (OLD, NEW))
+        self.assertEqual(record["restarter"], "systemd system hub@blue.service")
+
+    def test_a_unit_whose_main_process_is_a_shell_around_the_hub(self) -> None:
+        self.hub.begin(run=False)
+        self.machine.sh(f"rm {self.hub.units}/{UNIT}")
+        command = f"/bin/sh -c '/usr/bin/python3 {self.hub.checkout}/server.py; exit 0'"
+        self.hub.write_unit(OTHER, ExecStart=command, Type="simple")
+        self.hub.obeyed("start", OTHER)
+        self.hub.until(OLD)
+        self.hub.publish(NEW)
+        self.upgrade()
+        self.hub.until(NEW)
+        self.assertEqual([one.version for one in self.hub.starts()], [OLD, NEW])
+        record = self.hub.record()
+        self.assertEqual((record["phase"], record["restarter"]),
+                         ("succeeded", f"systemd system {OTHER}"))  # fmt: skip
