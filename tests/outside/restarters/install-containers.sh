@@ -9,7 +9,7 @@ tools=$1/restarters/readers-$(echo "$readers" | tr -c 'a-z0-9.\n' -)
 
 sh "$(dirname "$0")/../containers/install.sh" "$1"
 wanted=
-for pair in dockerd:docker.io docker-compose:docker-compose ip:iproute2; do
+for pair in /usr/sbin/dockerd:docker.io /usr/bin/docker-compose:docker-compose ip:iproute2; do
     command -v "${pair%%:*}" >/dev/null || wanted="$wanted ${pair#*:}"
 done
 if [ -n "$wanted" ]; then
