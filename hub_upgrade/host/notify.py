@@ -99,6 +99,8 @@ class Receiver:
         self._remove()
 
     def _remove(self) -> None:
+        if not self._path:
+            return
         for remove, path in ((os.unlink, self._path), (os.rmdir, os.path.dirname(self._path))):
             try:
                 remove(path)
