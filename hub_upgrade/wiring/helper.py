@@ -20,6 +20,7 @@ from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.restarters import chosen, scope
 from hub_upgrade.restarters.own_launcher import OwnLauncher
+from hub_upgrade.restarters.systemd import MOST_S as LONGEST_RESTART_S
 from hub_upgrade.settings import RELEASES, Settings, read_config
 from hub_upgrade.sources.pyz import PyzSource
 from hub_upgrade.upgrade import hooks, recovery
@@ -66,7 +67,8 @@ def run(
         print(f"{record.kind} {operation_id} is owned by another process ({record.phase})")
         return EXIT_IN_FLIGHT
     settings = command.settings(home, None)
-    signal.alarm(WHOLE_LIMIT_S + proof_limit_s(settings) + 3 * hooks.limit_s(settings))
+    restarts_s = 2 * LONGEST_RESTART_S
+    signal.alarm(WHOLE_LIMIT_S + restarts_s + proof_limit_s(settings) + 3 * hooks.limit_s(settings))
     return _owned(home, store, operation_id, channel, settings, hub_pid, complain, lock)
 
 
