@@ -45,7 +45,7 @@ def _survey(home: Home, managed: Managed, watch: HubWatch, persists: bool | None
     return Survey(
         decision=decision,
         version=watch.look().version,
-        pid=pid,
+        pid=process.pid if process else 0,  # it may have ended since it was found
         git_head=checkout.git_head(found.directory) if is_git and found else "",
         linked_path=found.directory if is_git and found and found.linked_from else "",
     )

@@ -14,6 +14,9 @@ from hub_upgrade.upgrade import survey as module
 from hub_upgrade.upgrade.hub_watch import Seen
 from hub_upgrade.upgrade.survey_record import Survey, from_wire, to_wire
 
+GONE = (5,)
+"""PIDs of processes that have ended since."""
+
 
 class FakeWatch:
     """A hub whose process is seen so at each look, and whose version is so."""
@@ -40,7 +43,7 @@ class SurveyTest(unittest.TestCase):
         with mock.patch.object(module, "hub_process") as process, \
                 mock.patch.object(module, "place_facts") as facts, \
                 mock.patch.object(module, "place") as place:  # fmt: skip
-            process.look = lambda pid: pid
+            process.look = lambda pid: None if pid in GONE else mock.Mock(pid=pid)
             facts.probe_managed = lambda _home, _managed, process, _environ, _persists: process
             place.decide_managed = decided
             return module.survey(Home("/h"), Managed(), watch, None, Choice("exit", "a test"))
@@ -51,6 +54,12 @@ class SurveyTest(unittest.TestCase):
 
     def test_one_whose_process_is_not_to_be_seen_is_looked_at_twice_and_no_more(self) -> None:
         self.assertEqual(self.survey("2.0.0", 0, 0).pid, 0)
+
+    def test_one_that_ends_while_it_is_looked_at_is_down(self) -> None:
+        down = self.survey("", GONE[0])
+        self.assertEqual((down.pid, down.decision.mode), (0, "redeploy-required"))
+        seen = self.survey("2.0.0", GONE[0], 7)
+        self.assertEqual((seen.pid, seen.decision.mode), (7, "in-place"))
 
     def test_one_look_is_enough_for_one_that_runs_and_for_one_that_does_not(self) -> None:
         self.assertEqual(self.survey("2.0.0", 7).pid, 7)
