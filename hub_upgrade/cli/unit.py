@@ -12,6 +12,7 @@ from hub_upgrade.cli.arguments import JSON, Arguments, Command, Option
 from hub_upgrade.cli.unit_launchd import Launchd
 from hub_upgrade.cli.unit_systemd import Systemd
 from hub_upgrade.domain import units
+from hub_upgrade.domain.restart import LABEL, UNIT
 from hub_upgrade.domain.units import DEFAULT_NAME, Wanted
 from hub_upgrade.errors import HostError, UsageError
 from hub_upgrade.host import interpreter
@@ -166,7 +167,7 @@ def _needs_name_of_its_own(name: str, settings: Settings, launchd: bool) -> None
     if other is None or other.restart not in ("auto", "launchd" if launchd else "systemd"):
         return
     ours = units.label(name) if launchd else f"{name}.service"
-    its = other.label or units.LABEL if launchd else other.unit or f"{DEFAULT_NAME}.service"
+    its = other.label or LABEL if launchd else other.unit or UNIT
     if ours == its:
         raise UsageError(
             f"{ours} is the {'label' if launchd else 'unit'} of the hub that hub.json names: give "

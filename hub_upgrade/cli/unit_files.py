@@ -88,10 +88,3 @@ def words_of(done: Result) -> str:
     said = (done.stderr.strip() or done.stdout.strip()).decode("utf-8", "replace")
     lines = (line for line in said.splitlines() if not line.startswith(DONE))
     return entry.one_line(" ".join(lines)[-1000:]) or f"it ended with {done.status}"
-
-
-def environment() -> dict[str, str]:
-    """Ours, with the way to the user's own manager where nobody logged in (`su`, cron)."""
-    mine = f"/run/user/{os.getuid()}"
-    fallback = {"XDG_RUNTIME_DIR": mine} if os.path.isdir(mine) else {}
-    return {**fallback, **os.environ, "LC_ALL": "C"}

@@ -9,13 +9,13 @@ import sys
 from hub_upgrade.cli import entry, unit_files
 from hub_upgrade.cli.arguments import Arguments
 from hub_upgrade.domain import units
+from hub_upgrade.domain.restart import BOOTED
 from hub_upgrade.domain.units import Wanted
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import commands, files
+from hub_upgrade.restarters.systemd import SIGN_IN, environment
 
 SYSTEM = "/etc/systemd/system"
-BOOTED = "/run/systemd/system"
-"""It is there if, and only if, systemd is the machine's manager (sd_booted(3))."""
 SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "NRestarts",
          "FragmentPath", "NeedDaemonReload")  # fmt: skip
 LINGER = "/var/lib/systemd/linger"
@@ -24,8 +24,6 @@ YOURS = "; your manager runs while you are logged in, or always: loginctl enable
 ASK_LIMIT_S = 30.0
 JOB_LIMIT_S = 300.0
 TAIL = 10
-LINK = "#code="
-"""In a sign-in link: a secret, which the journal alone keeps."""
 
 
 class Systemd:
@@ -178,7 +176,7 @@ class Systemd:
 
     def _state(self, unit: str) -> dict[str, str]:
         argv = (*self._systemctl, "show", unit, f"--property={','.join(SHOWN)}")
-        done = commands.run(list(argv), ASK_LIMIT_S, env=unit_files.environment())
+        done = commands.run(list(argv), ASK_LIMIT_S, env=environment())
         if done.status != 0:
             asked, mine = " ".join(self._systemctl), "" if self._system else YOURS
             raise HostError(f"{asked} tells nothing: {unit_files.words_of(done)}{mine}")
@@ -189,7 +187,7 @@ class Systemd:
     def _forgive(self) -> None:
         """A start limit that was hit would refuse the next start too; not for what never failed."""
         argv = [*self._systemctl, "reset-failed", self._service]
-        commands.run(argv, ASK_LIMIT_S, env=unit_files.environment())
+        commands.run(argv, ASK_LIMIT_S, env=environment())
 
     def _is_up(self, unit: str) -> bool:
         return self._state(unit)["ActiveState"] not in ("inactive", "failed")
@@ -198,7 +196,7 @@ class Systemd:
         """Run it; raises HostError with its words, and the journal's last of a job that failed."""
         job = bool({"--now", "restart", "stop"}.intersection(argv))
         done = commands.run(
-            list(argv), JOB_LIMIT_S if job else ASK_LIMIT_S, env=unit_files.environment()
+            list(argv), JOB_LIMIT_S if job else ASK_LIMIT_S, env=environment()
         )
         if done.status == 0:
             return done
@@ -209,7 +207,7 @@ class Systemd:
     def _print_tail(self) -> None:
         done = commands.run([*self._journal(str(TAIL)), "--output=cat", "--no-pager"], ASK_LIMIT_S)
         for line in done.stdout.decode("utf-8", "replace").splitlines():
-            if LINK not in line:
+            if SIGN_IN not in line:
                 print(f"  {entry.printable(line)}", file=sys.stderr)
 
     def _journal(self, lines: str) -> list[str]:

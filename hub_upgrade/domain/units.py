@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import plistlib
 
+from hub_upgrade.domain.managed import SERVICE as SUFFIX
+from hub_upgrade.domain.restart import LABEL, UNIT
 from hub_upgrade.shapes import Any, NamedTuple
 
-DEFAULT_NAME = "parachute-hub"
+DEFAULT_NAME = UNIT[: -len(SUFFIX)]
 LONGEST_NAME = 100
-LABEL = "computer.parachute.hub"
 MARK = "Written by hub.pyz unit install"
 """By this in its first lines a file is known as ours."""
 PRIVATE = ("/tmp/", "/var/tmp/")  # noqa: S108 - compared, nothing is made there

@@ -8,16 +8,18 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 
 from hub_upgrade.host import files, hub_process_macos, processes
 from hub_upgrade.host.executed import HubProcess, executed_from
 from hub_upgrade.host.reading import names_in, text_of
 
 __all__ = [
-    "HubProcess", "age_s", "alike", "ancestors", "children", "command_of", "executed_from",
-    "identity", "is_ancestor", "listener_of", "lives", "look", "name_of",
+    "HubProcess", "age_s", "alike", "ancestors", "children", "command_of", "ends",
+    "executed_from", "identity", "is_ancestor", "listener_of", "lives", "look", "name_of",
 ]  # fmt: skip
 PROC = "/proc"
+POLL_S = 0.05
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 TELLING = ("PARACHUTE_HOME", "PORT")
 MOST_OF_ID = 100
@@ -72,6 +74,17 @@ def lives(word: str) -> bool:
     """Whether the process of that identity still runs."""
     pid = word.partition(":")[0]
     return pid.isascii() and pid.isdigit() and identity(int(pid[:10])) == word
+
+
+def ends(word: str, limit_s: float) -> bool:
+    """Wait until the process of that identity has ended; False where it has not within `limit_s`
+    seconds."""
+    deadline = time.monotonic() + limit_s
+    while lives(word):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
 
 
 def command_of(pid: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 from hub_upgrade.domain.restart import Choice, evidence_of
 from hub_upgrade.errors import HostError, RefusedError
@@ -15,7 +14,6 @@ LEAVE_S = 60.0
 """How long a hub may take to stop."""
 LEFT_BY_ITSELF_S = 10.0
 """How long a hub is given that another helper may have asked to stop already."""
-POLL_S = 0.05
 
 
 class ContainerRestarter:
@@ -42,7 +40,7 @@ class ContainerRestarter:
         if not process:
             return "no process to restart is known: whatever runs the hub must restart it"
         pid = int(process.partition(":")[0])
-        if again and _gone(process, LEFT_BY_ITSELF_S):
+        if again and hub_process.ends(process, LEFT_BY_ITSELF_S):
             return f"process {pid} is gone already"
         if not hub_process.lives(process):
             return f"process {pid} is gone already: nothing was signalled"
@@ -55,7 +53,7 @@ class ContainerRestarter:
                 f"NOT restarted: process {pid} cannot be signalled ({error.strerror}); restart "
                 "the hub by hand, as the user whose it is"
             ) from error
-        if not _gone(process, LEAVE_S):
+        if not hub_process.ends(process, LEAVE_S):
             raise HostError(
                 f"NOT restarted: process {pid} did not end within {LEAVE_S:g} s of a SIGTERM; "
                 f"restart the hub by hand: kill {pid}"
@@ -87,12 +85,3 @@ class NobodyRestarter:
     def tell(self) -> list[str]:
         """Nothing."""
         return []
-
-
-def _gone(process: str, limit_s: float) -> bool:
-    deadline = time.monotonic() + limit_s
-    while hub_process.lives(process):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_S)
-    return True

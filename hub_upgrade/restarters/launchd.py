@@ -94,7 +94,7 @@ class LaunchdRestarter:
         else:
             done = self._ask("kickstart", "-k", self._target)
         said = _words(done)
-        if lives and not _ends(process):
+        if lives and not hub_process.ends(process, GONE_S):
             why = said or "launchctl reported no trouble, and the process does not end"
             raise HostError(f"NOT restarted: {why}; process {old} runs on; run: {self._command}")
         if done.status == 0:
@@ -182,15 +182,6 @@ def _words(done: commands.Result) -> str:
 
 def _is_of(pid: int, job: Job) -> bool:
     return pid == job.pid or (job.pid > 1 and hub_process.is_ancestor(job.pid, pid))
-
-
-def _ends(process: str) -> bool:
-    deadline = time.monotonic() + GONE_S
-    while hub_process.lives(process):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_S)
-    return True
 
 
 def _tail(path: str) -> list[str]:

@@ -25,10 +25,11 @@ class UnitCase(CliCase):
         super().setUp()
         self.directory = os.path.join(self.scratch, "system")
         os.mkdir(self.directory)
+        self.booted = os.path.join(self.scratch, "nowhere")
         self.service = Path(self.directory, "parachute-hub.service")
         for target, name, value in (
             (unit_systemd, "SYSTEM", self.directory),
-            (unit_systemd, "BOOTED", os.path.join(self.scratch, "nowhere")),
+            (unit_systemd, "BOOTED", self.booted),
             (sys, "argv", [build("1.0.0")]),
             (sys, "platform", "linux"),
         ):
@@ -155,7 +156,7 @@ class Refusing(UnitCase):
         self.assertEqual(os.listdir(self.directory), [])
 
     def test_a_missing_or_refusing_systemctl_is_one_sentence(self) -> None:
-        os.mkdir(unit_systemd.BOOTED)
+        os.mkdir(self.booted)
         self.becomes(65534)
         nowhere = {"PATH": self.scratch, "XDG_RUNTIME_DIR": self.scratch}
         with mock.patch.dict(os.environ, nowhere):

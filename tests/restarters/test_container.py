@@ -36,7 +36,7 @@ class Bare(unittest.TestCase):
         self.old = ""
         for patched in (
             mock.patch.object(container, "LEFT_BY_ITSELF_S", 0.1),
-            mock.patch.object(container, "POLL_S", 0.005),
+            mock.patch.object(hub_process, "POLL_S", 0.005),
         ):
             patched.start()
             self.addCleanup(patched.stop)
