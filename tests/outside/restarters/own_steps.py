@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.e2e.harness import wait_for
 from tests.e2e.moments import MOMENTS, PREPARING, TRIAL, Scene, pausing
 from tests.outside.restarters.machines import BOTH
-from tests.outside.restarters.own_unit import OwnCase, OwnUnit, went_inactive
+from tests.outside.restarters.own_unit import OwnCase, OwnUnit, became
 
 CONFIG = {"probation_s": 1.5}
 """Long enough to strike while it lasts."""
@@ -63,13 +63,16 @@ class Steps(Scene):
             self.stopped()
         else:
             wait_for(lambda: unit.show("InvocationID") != before, "another start")
+        started = unit.show("InvocationID")
         self.go_on()
         unit.wait_healthy()
         self.afterwards(way, moment, operation, wanted, serving)
+        became(unit, "active")
+        self.assertEqual(unit.show("InvocationID"), started, unit.output()[-3000:])
 
     def stopped(self) -> None:
         """All of it is down, and stays so until somebody starts it."""
-        went_inactive(self.unit)
+        became(self.unit, "inactive")
         self.assertEqual(self.unit.processes(), [])
         shown = self.unit.show("Result", "ExecMainStatus")
         self.assertEqual(shown, {"Result": "success", "ExecMainStatus": "0"}, self.unit.output())
@@ -89,7 +92,6 @@ class Steps(Scene):
         wait_for(lambda: unit.version() == expected, f"{expected}: {told}")
         boot = unit.boot()
         self.assertEqual((boot["rejected"], boot["trial"]), ([], None), told)
-        self.assertEqual(unit.show("ActiveState"), {"ActiveState": "active"})
 
 
 class StepsCase(OwnCase):

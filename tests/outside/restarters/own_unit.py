@@ -222,6 +222,6 @@ def upgraded(unit: OwnUnit, version: str, program: str = "") -> dict[str, Any]:
     return record
 
 
-def went_inactive(unit: OwnUnit, state: str = "inactive") -> None:
-    """Wait until the manager says so."""
+def became(unit: OwnUnit, state: str) -> None:
+    """Wait until the manager says so: it hears of a change a moment after whoever asks the hub."""
     wait_for(lambda: unit.show("ActiveState")["ActiveState"] == state, f"{unit.name} {state}")

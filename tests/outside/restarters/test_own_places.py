@@ -13,7 +13,7 @@ from tests.e2e import bad
 from tests.e2e.harness import build, command_of, wait_for
 from tests.outside.readme.machine import TREE
 from tests.outside.restarters.machines import BOTH
-from tests.outside.restarters.own_unit import OwnCase, upgraded, went_inactive
+from tests.outside.restarters.own_unit import OwnCase, became, upgraded
 
 ODD = "/srv/odd $HOME ${PATH} $$ %h 100% \"q\" 's' \\ \\n back é ;#"
 BUN = TREE.parents[1] / "sources" / "node_modules" / "bun" / "bin" / "bun.exe"
@@ -47,7 +47,7 @@ class Places(OwnCase):
         refused = unit.unit("install", *unit.installing())
         self.assertEqual(refused.returncode, 1, refused.stdout)
         self.assertIn(f"port {unit.port}", refused.stderr)
-        went_inactive(unit, "failed")
+        became(unit, "failed")
         told = unit.output()
         self.assertIn("Start request repeated too quickly.", told)
         self.assertIn(f"port {unit.port}", told)

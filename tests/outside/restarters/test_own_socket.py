@@ -11,8 +11,8 @@ from tests.outside.restarters.own_unit import (
     InsideProber,
     OwnCase,
     OwnUnit,
+    became,
     upgraded,
-    went_inactive,
 )
 
 
@@ -46,10 +46,10 @@ class Socket(OwnCase):
 
     def started_by_a_request(self, unit: OwnUnit) -> None:
         unit.systemctl("stop")
-        went_inactive(unit)
+        became(unit, "inactive")
         self.assertEqual(unit.processes(), [])
         self.assertEqual(unit.version(), "1.0.0")
-        self.assertEqual(unit.show("ActiveState"), {"ActiveState": "active"})
+        became(unit, "active")
         self.taken_up(unit)
 
     def nobody_refused(self, unit: OwnUnit) -> None:
