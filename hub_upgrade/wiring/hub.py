@@ -86,31 +86,13 @@ def build(loop: Loop, settings: Settings, inherited: Inherited, program: str) ->
         return pid
 
     runner = HookRunner(loop, settings, program)
-    operations = OpenOperation(
-        home, store, running, loop, launcher_alive, start_helper, runner
-    )
+    operations = OpenOperation(home, store, running, loop, launcher_alive, start_helper, runner)
     operations.changed = looked_after.changed if looked_after is not None else None
     desk = desk_for(settings, serving, store, running, trouble, start_helper)
     if looked_after is not None:
         desk = desk._replace(survey=looked_after.survey)
         loop.call_later(0, looked_after.start)
-    app = App(
-        settings=settings,
-        version=VERSION,
-        digest=digest,
-        instance=files.new_id(),
-        started_at=files.now_rfc3339(),
-        started=loop.now(),
-        clock=loop.now,
-        launcher_version=serving.get("launcher_version"),
-        trouble=trouble,
-        program=program,
-        status_store=store,
-        tokens=tokens,
-        desk=desk,
-        missing=list,  # modules come later
-        build_time=os.environ.get("PARACHUTE_BUILD_TIME"),
-    )
+    app = app_for(loop, settings, serving, desk, tokens, digest, program)
     hosts = Hosts(names(settings.allowed_hosts, os.environ))
     table = Table(ROUTES, bearer(tokens), hosts)
     connections = Connections(
@@ -150,6 +132,35 @@ def desk_for(
         start_helper=start_helper,
         patience=Patience(),
         home_persists=settings.home_persists,
+    )
+
+
+def app_for(
+    loop: Loop,
+    settings: Settings,
+    serving: dict[str, Any],
+    desk: Desk,
+    tokens: TokenStore,
+    digest: str,
+    program: str,
+) -> App:
+    """What the routes answer from, for the life of this process."""
+    return App(
+        settings=settings,
+        version=VERSION,
+        digest=digest,
+        instance=files.new_id(),
+        started_at=files.now_rfc3339(),
+        started=loop.now(),
+        clock=loop.now,
+        launcher_version=serving.get("launcher_version"),
+        trouble=desk.trouble,
+        program=program,
+        status_store=desk.store,
+        tokens=tokens,
+        desk=desk,
+        missing=list,  # modules come later
+        build_time=os.environ.get("PARACHUTE_BUILD_TIME"),
     )
 
 
