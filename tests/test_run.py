@@ -8,10 +8,12 @@ import sys
 import tempfile
 import time
 import unittest
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 from tests import run
+from tests.e2e.harness import wait_for
 
 HEAD = """import subprocess, sys, time, unittest
 class T(unittest.TestCase):
@@ -76,6 +78,10 @@ class Running(unittest.TestCase):
         self.assertEqual((outcome.failed, outcome.why), (1, "hung and was killed"))
         self.assertEqual(run.processes_of(job.directory), [])
 
+    def is_over(self, job: run.Job) -> bool:
+        """Whether nothing of it runs any more."""
+        return not run.processes_of(job.directory)
+
     @unittest.skipUnless(sys.platform == "linux", "needs /proc")
     def test_a_process_left_running_is_a_failure_and_ended(self) -> None:
         for own in ("", "/of its own"):
@@ -87,8 +93,7 @@ class Running(unittest.TestCase):
                 outcome, job = self.outcome(leave)
             self.assertEqual((outcome.passed, outcome.failed), (1, 1))
             self.assertIn("sleep 77", outcome.why)
-            time.sleep(0.05)
-            self.assertEqual(run.processes_of(job.directory), [])
+            wait_for(partial(self.is_over, job), "its end")
             shutil.rmtree(job.directory)
 
 

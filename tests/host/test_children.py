@@ -74,10 +74,11 @@ class OneShotTest(unittest.TestCase):
     def test_too_slow_it_is_killed_with_its_group_and_has_no_status(self) -> None:
         code = (
             "import subprocess, sys, time\n"
-            "child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(9)'])\n"
+            "argv = [sys.executable, '-S', '-c', 'import time; time.sleep(60)']\n"
+            "child = subprocess.Popen(argv)\n"
             "print(child.pid, flush=True); time.sleep(60)"
         )
-        self.start(code, 1.0)
+        self.start(code, 3.0)
         result = self.until_done()
         self.assertIsNone(result.status)
         self.assert_gone(int(result.stdout))

@@ -21,6 +21,8 @@ from hub_upgrade.host.files import Lock
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 PYTHON = [sys.executable, "-S", "-c"]
+HELD_UP_S = 30.0
+"""Whoever waits for what sleeps a minute takes longer than this, and nobody else does."""
 
 
 class Run(unittest.TestCase):
@@ -37,20 +39,16 @@ class Run(unittest.TestCase):
 
     def test_a_tool_over_its_time_is_killed_with_its_group(self) -> None:
         started = time.monotonic()
-        result = run(["/bin/sh", "-c", "sleep 60 & echo $!; wait"], 0.3)
+        result = run(["/bin/sh", "-c", "sleep 60 & echo $!; wait"], 2)
         self.assertIsNone(result.status)
-        self.assertLess(time.monotonic() - started, 5)
-        child = int(result.stdout)
-        deadline = time.monotonic() + 5
-        while processes.start_time(child) is not None:
-            self.assertLess(time.monotonic(), deadline, "a grandchild lives on")
-            time.sleep(0.01)
+        self.assertLess(time.monotonic() - started, HELD_UP_S)
+        wait_until(lambda: processes.start_time(int(result.stdout)) is None)
 
     def test_a_grandchild_that_holds_the_pipes_does_not_hold_us(self) -> None:
         started = time.monotonic()
         result = run(["/bin/sh", "-c", "sleep 60 & echo done"], 30)
         self.assertEqual((result.status, result.stdout), (0, b"done\n"))
-        self.assertLess(time.monotonic() - started, 5)
+        self.assertLess(time.monotonic() - started, HELD_UP_S)
 
     def test_a_tool_that_outlives_its_caller_ends_all_the_same(self) -> None:
         left = run([*PYTHON, "import signal; print(signal.alarm(0))"], 20).stdout

@@ -172,7 +172,10 @@ class UnderstandTest(unittest.TestCase):
 class LookNowTest(unittest.TestCase):
     """Waited for, from a thread that answers in a way of its own."""
 
-    def look(self, answer: Callable[[socket.socket], None], path: str = "/health") -> Seen:
+    def look(
+        self, answer: Callable[[socket.socket], None], path: str = "/health",
+        within_s: float = PATIENCE_S,
+    ) -> Seen:  # fmt: skip
         self.requests: list[bytes] = []
         self.over = threading.Event()
         listener = socket.create_server(("127.0.0.1", 0))
@@ -186,7 +189,7 @@ class LookNowTest(unittest.TestCase):
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            return look_now(listener.getsockname()[:2], path, 0.3)
+            return look_now(listener.getsockname()[:2], path, within_s)
         finally:
             self.over.set()
             thread.join()
@@ -208,7 +211,8 @@ class LookNowTest(unittest.TestCase):
             self.over.wait()
 
         for answer in (silence, trickle):
-            self.assertEqual(self.look(answer), Seen(0, {}, "no answer within 0.3 s"))
+            seen = self.look(answer, within_s=0.3)
+            self.assertEqual(seen, Seen(0, {}, "no answer within 0.3 s"))
 
     def test_one_that_never_stops_talking_is_cut_off(self) -> None:
         seen = self.look(lambda connection: connection.sendall(b"x" * 10_000_000))

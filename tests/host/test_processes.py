@@ -143,7 +143,7 @@ os._exit(1)
         self.assertEqual(os.waitpid(pid, 0)[1], 9 << 8)
 
     def test_an_alarm_survives_the_exec(self) -> None:
-        self.assertIn(self.report(alarm_s=60)["alarm"], (59, 60))
+        self.assertIn(self.report(alarm_s=60)["alarm"], range(30, 61))
         self.assertEqual(self.report()["alarm"], 0)
 
     def test_a_child_that_hangs_dies_by_its_alarm_without_us(self) -> None:

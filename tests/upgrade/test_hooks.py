@@ -69,23 +69,23 @@ class HooksTest(unittest.TestCase):
         self.assertEqual(self.pieces, [])
 
     def test_before_upgrade_that_fails_is_a_refusal(self) -> None:
-        for argv, why in (
-            (("sh", "-c", "echo full >&2; exit 3"), "before_upgrade failed (exit 3): full"),
-            (("sh", "-c", "kill -9 $$"), "before_upgrade failed (exit -9)"),
-            (("false",), "before_upgrade failed (exit 1)"),
-            (("sleep", "60"), "before_upgrade was not done within 0.2 s"),
+        for argv, limit_s, why in (
+            (("sh", "-c", "echo full >&2; exit 3"), 60, "before_upgrade failed (exit 3): full"),
+            (("sh", "-c", "kill -9 $$"), 60, "before_upgrade failed (exit -9)"),
+            (("false",), 60, "before_upgrade failed (exit 1)"),
+            (("sleep", "60"), 0.2, "before_upgrade was not done within 0.2 s"),
         ):
             with self.subTest(argv), self.assertRaises(RefusedError) as caught:
-                self.before(*argv, hook_timeout_s=0.2)
+                self.before(*argv, hook_timeout_s=limit_s)
             self.assertEqual(caught.exception.sentence, f"{why}; nothing was changed")
 
     def test_after_rollback_is_a_line_however_it_went(self) -> None:
-        for argv, line in (
-            (("true",), "after_rollback is done"),
-            (("sh", "-c", "exit 3"), "after_rollback failed (exit 3)"),
-            (("sleep", "60"), "after_rollback was not done within 0.2 s"),
+        for argv, limit_s, line in (
+            (("true",), 60, "after_rollback is done"),
+            (("sh", "-c", "exit 3"), 60, "after_rollback failed (exit 3)"),
+            (("sleep", "60"), 0.2, "after_rollback was not done within 0.2 s"),
         ):
-            settings = self.settings(after_rollback=argv, hook_timeout_s=0.2)
+            settings = self.settings(after_rollback=argv, hook_timeout_s=limit_s)
             self.assertEqual(hooks.after_rollback(settings, OPERATION, self.pieces.append), line)
             self.assertFalse(hooks.has_run(with_line(OPERATION, f"| {line}")))
             self.assertTrue(hooks.has_run(with_line(OPERATION, line)))
