@@ -28,6 +28,7 @@ from tests.crash.acts import is_dead
 from tests.crash.mortal import Point
 from tests.crash.watched import WAIT_S, Watched
 from tests.e2e.harness import FINISHED, Hub, build, cli, environment, running_on
+from tests.e2e.ports import held_port
 
 CONFIG = {
     "ready_timeout_s": 15,
@@ -150,6 +151,7 @@ class Life(Watched):
     def serve(self) -> bool:
         """Start `serve`; False when it died before it listened."""
         words = [*self.prefix, sys.executable, self.program, "serve", "--config-dir", self.home]
+        self.port = self.port or held_port(self)
         words += ["--port", str(self.port), "--releases", self.kit.repository]
         env = environment(TMPDIR=self.tmp, **mortal.environment(self.plan))
         with open(self.log, "ab") as log:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import build_pyz
+from tests.e2e.ports import held_port
 
 WAIT_S = 60.0
 """No test waits longer than this for anything; none asserts a time."""
@@ -33,6 +34,7 @@ CONFIG = {
 SHARED = "TESTS_BUILT"
 """The variable that names the directory of what was built already."""
 FINISHED = ("succeeded", "failed", "redeploy-required")
+TIDYING = "another process holds operation.lock; try again in a moment"
 
 
 def wait_for(what: Callable[[], Any], why: str, limit_s: float = WAIT_S) -> Any:
@@ -45,6 +47,21 @@ def wait_for(what: Callable[[], Any], why: str, limit_s: float = WAIT_S) -> Any:
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {limit_s:g} s in vain for: {why}")
         time.sleep(0.02)
+
+
+def accepted(post: Callable[[], tuple[int, Any]]) -> str:
+    """The id of an operation that must be accepted: at once, or as soon as whoever wrote the last
+    word of the one before has ended too, as the answer advises."""
+
+    def asked() -> str:
+        status, answer = post()
+        if status == 409 and TIDYING in str(answer.get("error_description")):
+            return ""
+        if status != 202:
+            raise AssertionError(f"{status} {answer}")
+        return str(answer["operation_id"])
+
+    return str(wait_for(asked, "an operation to be accepted"))
 
 
 _built: dict[Any, str] = {}
@@ -105,6 +122,11 @@ class Hub:
 
     # --- life ---
 
+    def own_port(self) -> int:
+        """The port of all its starts, which nobody else is given in between."""
+        self.port = self.port or held_port(self)
+        return self.port
+
     def start(
         self,
         *argv: str,
@@ -115,7 +137,7 @@ class Hub:
     ) -> Hub:
         """Start `serve` and wait until it answers; `prefix` is a command to run it under."""
         words = [*prefix, sys.executable, self.program, "serve", "--config-dir", self.home]
-        words += ["--port", str(self.port if port is None else port)]
+        words += ["--port", str(self.own_port() if port is None else port)]
         if self.releases:
             words += ["--releases", self.releases]
         with open(self.log, "ab") as log:
@@ -217,16 +239,12 @@ class Hub:
 
     def upgrade(self, **body: Any) -> str:
         """POST an upgrade that must be accepted; returns the operation's id."""
-        status, answer = self.request("POST", "/api/hub/upgrade", body or None, self.token())
-        if status != 202:
-            raise AssertionError(f"{status} {answer}")
-        return str(answer["operation_id"])
+        token = self.token()
+        return accepted(lambda: self.request("POST", "/api/hub/upgrade", body or None, token))
 
     def rollback(self) -> str:
-        status, answer = self.request("POST", "/api/hub/rollback", None, self.token())
-        if status != 202:
-            raise AssertionError(f"{status} {answer}")
-        return str(answer["operation_id"])
+        token = self.token()
+        return accepted(lambda: self.request("POST", "/api/hub/rollback", None, token))
 
     def record(self) -> dict[str, Any]:
         """The status file as it lies there; {} for none."""
@@ -328,6 +346,12 @@ def descendants(pid: int) -> list[int]:
                 found.append(child)
                 waiting.append(child)
     return found
+
+
+def without_children(pids: list[int]) -> list[int]:
+    """Those of them that live, and whose parent is none of them: not what one of them forks, which
+    bears its command line until it executes something."""
+    return [pid for pid, parent in _parents() if pid in pids and parent not in pids]
 
 
 def command_of(pid: int) -> list[str]:

@@ -97,8 +97,8 @@ def start(scene: StopScene, way: str) -> Hub:
     hub = scene.hub(scene.old)
     scene.terminal, other = pty.openpty()
     scene.addCleanup(os.close, scene.terminal)
-    words = [sys.executable, hub.program, "serve", "--config-dir", hub.home, "--port", "0"]
-    words += ["--releases", str(hub.releases)]
+    words = [sys.executable, hub.program, "serve", "--config-dir", hub.home]
+    words += ["--port", str(hub.own_port()), "--releases", str(hub.releases)]
     if way.startswith("forwarded"):
         words = [sys.executable, "-c", FORWARDER, *words]
     with open(hub.log, "ab") as log:
