@@ -23,7 +23,7 @@ def check(template: Template, name: str, kind: str) -> None:
         output = patient.hub.output()
         if kind in target.told:
             word = os.path.basename(patient_word(target, patient))
-            wait_for(lambda: word in patient.hub.output(), f"{word} in: {output!r}", 15)
+            wait_for(lambda: word in patient.hub.output(), f"{word} in: {output!r}")
         if name not in SLOW:
             upgraded(patient, in_place=kind not in NOT_IN_PLACE.get(name, ()))
         leaves(patient)
@@ -109,7 +109,7 @@ def upgraded(patient: Patient, in_place: bool) -> None:
         mine = record.get("operation_id") == answer["operation_id"]
         return record if mine and record.get("phase") in FINISHED else None
 
-    record = wait_for(ended, f"an end of {answer}; {patient.hub.output()[-2000:]}", 40)
+    record = wait_for(ended, f"an end of {answer}; {patient.hub.output()[-2000:]}")
     assert_true(record["phase"] == "succeeded", f"{record} {patient.hub.output()}")
     serves(patient, "1.3.0")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -80,7 +81,8 @@ def of_home(hub: Hub) -> dict[str, bytes]:
         for name in names:
             path = Path(directory, name)
             if path.is_file() and path.suffix != ".pyz":
-                found[str(path)] = path.read_bytes()
+                with contextlib.suppress(FileNotFoundError):  # it was being written
+                    found[str(path)] = path.read_bytes()
     return found
 
 

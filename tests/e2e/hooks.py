@@ -34,7 +34,7 @@ class HooksCase(RealCase):
     def hooks(self, more: dict[str, Any]) -> None:
         """hub.json, where each hook writes down what it is told."""
         noted = {name: ["sh", "-c", NOTES, "sh", ARGUMENT] for name in HOOKS}
-        config = {**CONFIG, "ready_timeout_s": 2, "releases": self.repository, **noted, **more}
+        config = {**CONFIG, "releases": self.repository, **noted, **more}
         Path(self.home, "hub.json").write_text(json.dumps(config))
 
     def path(self, name: str) -> Path:

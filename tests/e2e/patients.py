@@ -183,7 +183,7 @@ class Patient:
     def ask(self, path: str = "/api/hub/upgrade") -> tuple[int, dict[str, Any]]:
         """POST, again while the launcher mends something: the last answer."""
         token = self.token()
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + WAIT_S
         while True:
             status, answer = self.hub.request("POST", path, None, token)
             if status != 409 or time.monotonic() > deadline:

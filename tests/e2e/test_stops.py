@@ -40,6 +40,7 @@ class StopsTest(unittest.TestCase):
 
     def test_one_press_of_ctrl_c_that_arrives_twice_is_not_impatience(self) -> None:
         with one(stops.StopScene) as scene:
+            scene.configure(drain_s=50, stop_s=55)
             hub, client, answers = self.ask("forwarded Ctrl-C", scene)
             stops.press_ctrl_c(scene)
             time.sleep(0.7)

@@ -9,6 +9,9 @@ from tests.e2e.commands import bad_release
 from tests.e2e.harness import build
 from tests.e2e.transcripts import TranscriptCase
 
+PREFLIGHT = "hub_upgrade/upgrade/preflight.py"
+LONG_PREFLIGHT = {PREFLIGHT: Path(PREFLIGHT).read_bytes() + b"\nWATCH_S = 5.0\n"}
+"""A release from which the way back takes long enough for a second command to see it there."""
 VERSION_FILE = "hub_upgrade/version.py"
 PREFLIGHT_FAILS = b"""
 import sys
@@ -45,7 +48,7 @@ class WithHub(TranscriptCase):
 
     def test_what_is_followed_interrupted_and_in_the_way(self) -> None:
         self.configure(probation_s=1.5)
-        self.publish_version("1.1.0")
+        self.publish(build("1.1.0", LONG_PREFLIGHT))
         hub = self.hub().start()
         self.keeps("hub-upgrade-no-wait", "upgrade", "--no-wait")
         self.keeps("hub-upgrade-in-flight", "upgrade", expected=4)
