@@ -78,8 +78,10 @@ class Managers(Machine):
 
     def told_by(self, unit: str, scope: str = "system") -> str:
         """What a unit printed, and what its manager said about it."""
-        field = "--unit" if scope == "system" else "--user-unit"
-        return self.sh(f"journalctl --sync; journalctl --no-pager --output=cat {field}={unit}")
+        match = f"--unit={unit}"
+        if scope == "user":  # --user-unit asks of root's own manager
+            match = f"_SYSTEMD_USER_UNIT={unit} + USER_UNIT={unit}"
+        return self.sh(f"journalctl --sync; journalctl --no-pager --output=cat {match}")
 
     def outside(self, pid: int) -> int:
         """The number that a process of the machine's has here; 0 for none."""

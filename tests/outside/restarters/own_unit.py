@@ -117,11 +117,16 @@ class OwnUnit(Hub):
         return self.machine.outside(int(self.show("MainPID")["MainPID"]))
 
     def processes(self) -> list[str]:
-        """The command lines of all that live in the unit's control group."""
+        """The command lines of all that live in the unit's control group, which is there as long
+        as they do."""
         group = self.show("ControlGroup")["ControlGroup"]
         script = f"""
             test -n '{group}' || exit 0
-            for file in $(find /sys/fs/cgroup/systemd'{group}' -name cgroup.procs); do
+            for top in /sys/fs/cgroup/systemd /sys/fs/cgroup; do  # version 1, and 2
+                test ! -d $top'{group}' || break
+            done
+            test -d $top'{group}' || {{ echo 'no directory of {group}'; exit 1; }}
+            for file in $(find $top'{group}' -name cgroup.procs); do
                 for pid in $(cat $file); do tr '\\0' ' ' </proc/$pid/cmdline; echo; done
             done 2>/dev/null || :"""
         return self.machine.sh(script).splitlines()

@@ -19,9 +19,10 @@ KEPT = {
 }  # fmt: skip
 EVERYTHING = (
     "find / /home /srv -xdev -path /root/hub -prune -o -path /var/log -prune "
-    "-o -path '*/home' -prune -o -name __pycache__ -prune -o ! -type d -printf '%p %i %s %T@ %l\\n'"
+    "-o -path '/srv/*/home' -prune -o -name __pycache__ -prune "
+    "-o ! -type d -printf '%p %i %s %T@ %l\\n'"
 )
-"""What is on all disks but in home, whose hub writes."""
+"""What is on all disks but in a hub's home, which it writes; in USER's all of it is seen."""
 
 
 class Installing(OwnCase):
@@ -67,6 +68,7 @@ class Installing(OwnCase):
         unit.install()
         self.assertIn(self.machine.sh(f"cat {self.file_of(unit)}"), self.shown)
         before, serving = self.everything(), unit.show("MainPID", "InvocationID", "NRestarts")
+        self.assertIn(f"{self.file_of(unit)} ", "\n".join(before))
         self.assertIn("nothing was changed", unit.install())
         self.assertEqual(self.everything(), before)
         self.assertEqual(unit.show("MainPID", "InvocationID", "NRestarts"), serving)
@@ -110,6 +112,7 @@ class Installing(OwnCase):
                 unit.install("--socket")
                 unit.port += 100
                 unit.install("--socket")
+                self.assertIn(f"{unit.name}.socket", "\n".join(self.everything()))
                 unit.port += 100
                 unit.install()
                 self.assertNotIn(f"{unit.name}.socket", "\n".join(self.everything()))
@@ -143,16 +146,29 @@ class Installing(OwnCase):
         for unit in self.in_both("checked"):
             with self.subTest(unit.scope):
                 unit.install("--socket")
-                file = self.file_of(unit)
-                mine = "" if unit.scope == "system" else "--user "
-                told = self.machine.asked(
-                    'export XDG_RUNTIME_DIR="/run/user/$(id -u)"; '
-                    f"systemd-analyze {mine}verify {file}",
-                    unit.scope,
-                )
-                self.assertEqual((told.returncode, told.stdout + told.stderr), (0, ""))
+                self.all_known(unit)
                 if unit.scope == "system":
-                    self.little_exposed(file)
+                    self.little_exposed(self.file_of(unit))
+                    self.run_by_root(unit)
+                    self.all_known(unit)
+                    self.little_exposed(self.file_of(unit))
+
+    def all_known(self, unit: OwnUnit) -> None:
+        mine = "" if unit.scope == "system" else "--user "
+        told = self.machine.asked(
+            'export XDG_RUNTIME_DIR="/run/user/$(id -u)"; '
+            f"systemd-analyze {mine}verify {self.file_of(unit)}",
+            unit.scope,
+        )
+        self.assertEqual((told.returncode, told.stdout + told.stderr), (0, ""))
+
+    def run_by_root(self, unit: OwnUnit) -> None:
+        """The same unit anew, for root and a home of root's."""
+        words = ("--as-root", "--config-dir", f"{unit.place}/roots/home", "--port", str(unit.port))
+        done = unit.unit("install", *words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        unit.wait_healthy()
+        self.assertEqual(os.stat(f"/proc/{unit.launcher_pid}").st_uid, 0)
 
     def little_exposed(self, file: str) -> None:
         told = self.machine.sh(f"systemd-analyze security --no-pager --offline=yes {file}")
