@@ -111,11 +111,12 @@ class GitSource:
             dependencies.install(sink)
         os.sync()  # git syncs what is its own, and the work tree not at all
 
-    def revert(self, undo: Undo, sink: Sink) -> None:
+    def revert(self, undo: Undo, sink: Sink) -> str:
         """Put the branch and the work tree back to the commit that was kept.
 
         Only what `swap` began is taken back, and changes made since then with it. The install
-        command runs if it ran on the way forward, however far it came.
+        command runs if it ran on the way forward, however far it came; where it fails, the next
+        `swap` runs it again.
         """
         commit = _commit(undo)
         place = self._git.place()
@@ -128,13 +129,20 @@ class GitSource:
             self._git.do("reset", "--hard", commit, sink=sink)
             self._submodules(place, sink, "--force")
         else:
-            return
-        dependencies = Dependencies(self._git, place, self._managed)
-        if dependencies.touched():
-            dependencies.install(sink)
-            dependencies.forget()
+            return ""
+        owed = self._install_again(Dependencies(self._git, place, self._managed), sink)
         os.sync()
         files.remove_durably(_swap(place))
+        return owed
+
+    def _install_again(self, dependencies: Dependencies, sink: Sink) -> str:
+        if dependencies.touched():
+            try:
+                dependencies.install(sink)
+            except HostError as error:
+                return f"{error.sentence}; it is owed: the next upgrade runs it again"
+            dependencies.forget()
+        return ""
 
     def has(self, undo: Undo) -> bool:
         """Whether the commit is there; a git that cannot be run says nothing against it."""

@@ -110,7 +110,7 @@ class PackageSource:
             )
         os.sync()  # none of the tools does
 
-    def revert(self, undo: Undo, sink: Sink) -> None:
+    def revert(self, undo: Undo, sink: Sink) -> str:
         """Put the copy in the place of whatever the tool left."""
         kept = self._kept(undo)
         if not kept:
@@ -119,6 +119,7 @@ class PackageSource:
         trees.put_back(kept)
         self.clear_litter()
         sink(f"{self.package} {self.installed().version} is back\n".encode())
+        return ""
 
     def has(self, undo: Undo) -> bool:
         """Whether the copy is there, whole and not yet put back."""

@@ -231,7 +231,7 @@ class RewriterContract(SourceContract):
         undo = self.forward()
         self.scene.cut_off()
         for _ in range(2):
-            self.source.revert(undo, ignore)
+            self.assertEqual(self.source.revert(undo, ignore), "")
             self.assert_back()
 
     def test_reverting_what_was_never_swapped_changes_nothing(self) -> None:
