@@ -8,6 +8,8 @@ from hub_upgrade.host import notify
 from hub_upgrade.host.loop import Loop
 
 LONGEST_START_S = 60
+AGAIN_S = 1.0
+"""When what found no room with a busy manager is said again."""
 
 
 class Manager:
@@ -20,6 +22,7 @@ class Manager:
         self._loop = loop
         self._address = os.environ.get("NOTIFY_SOCKET", "")
         self._said: set[str] = set()
+        self._stopping = False
         microseconds = os.environ.get("WATCHDOG_USEC", "")
         ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         if self._address and ours and microseconds.isdecimal() and int(microseconds) > 0:
@@ -27,17 +30,22 @@ class Manager:
             self._watchdog()
 
     def _watchdog(self) -> None:
-        notify.send(self._address, "WATCHDOG=1")
-        self._loop.call_later(self._every_s, self._watchdog)
+        sent = notify.send(self._address, "WATCHDOG=1")
+        wait_s = self._every_s if sent else min(AGAIN_S, self._every_s)
+        self._loop.call_later(wait_s, self._watchdog)
 
-    def _once(self, text: str) -> None:
-        if self._address and text not in self._said:
+    def _once(self, text: str) -> bool:
+        """Whether it is said; only what went out is."""
+        if self._address and text not in self._said and notify.send(self._address, text):
             self._said.add(text)
-            notify.send(self._address, text)
+        return text in self._said
 
     def ready(self) -> None:
-        """Some hub serves."""
-        self._once("READY=1")
+        """Some hub serves: said again until it went, or a healthy start would be timed out."""
+        if not self._address or self._stopping:
+            return
+        if not self._once("READY=1"):
+            self._loop.call_later(AGAIN_S, self.ready)
 
     def more_time(self) -> None:
         """A rescue takes longer than a start should."""
@@ -46,6 +54,7 @@ class Manager:
 
     def stopping(self, limit_s: float = 0) -> None:
         """A stop has begun, and may take so long, whatever the manager would grant."""
+        self._stopping = True
         self._once("STOPPING=1")
         self._extend(limit_s)
 

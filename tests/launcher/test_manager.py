@@ -5,8 +5,10 @@ import time
 import unittest
 from unittest import mock
 
+from hub_upgrade.host import notify
 from hub_upgrade.host.loop import Loop
 from hub_upgrade.host.notify import Receiver
+from hub_upgrade.launcher import manager as managers
 from hub_upgrade.launcher.manager import Manager
 
 
@@ -36,6 +38,47 @@ class ManagerTest(unittest.TestCase):
             manager.ready()
             manager.stopping()
         self.assertEqual(self.heard(), [{"READY": "1"}, {"STOPPING": "1"}])
+
+    def full(self) -> int:
+        """The manager reads nothing for a while: how much waits for it, with room for no more."""
+        waiting = 0
+        while notify.send(self.receiver.address, "STATUS=other"):
+            waiting += 1
+        return waiting
+
+    def test_what_did_not_go_out_is_not_said_and_ready_is_said_again_until_it_is(self) -> None:
+        with mock.patch.object(managers, "AGAIN_S", 0.01):
+            manager = self.manager()
+            waiting = self.full()
+            manager.ready()
+            self.loop.turn()
+            self.assertEqual(len(self.heard()), waiting)
+            manager.more_time()
+            self.assertEqual(self.heard(), [{"EXTEND_TIMEOUT_USEC": "60000000"}])
+            self.loop.turn()
+            self.assertEqual(self.heard(), [{"READY": "1"}])
+            manager.ready()
+            self.assertEqual((self.heard(), self.loop._timers), ([], []))
+
+    def test_a_stop_is_told_once_more_at_its_end_and_no_lost_ready_after_it(self) -> None:
+        with mock.patch.object(managers, "AGAIN_S", 0.01):
+            manager = self.manager()
+            self.full()
+            manager.ready()
+            manager.stopping()
+            self.heard()
+            self.loop.turn()
+            self.assertEqual((self.heard(), self.loop._timers), ([], []))
+            manager.stopping()
+            self.assertEqual(self.heard(), [{"STOPPING": "1"}])
+
+    def test_a_watchdog_that_could_not_be_answered_is_answered_soon(self) -> None:
+        with mock.patch.object(managers, "AGAIN_S", 0.01):
+            self.full()
+            self.manager(WATCHDOG_USEC="60000000")
+            self.heard()
+            self.loop.turn()
+            self.assertEqual(self.heard(), [{"WATCHDOG": "1"}])
 
     def test_more_time_is_asked_for_until_it_is_ready(self) -> None:
         manager = self.manager()
