@@ -136,6 +136,7 @@ def _kill_orphan(serving: dict[str, object]) -> None:
 
 def listen(host: str, port: int) -> socket.socket:
     """The listening socket; raises HostError with what to do about a taken port."""
+    host = host.strip("[]")  # an address of IPv6 may be written as in a URL
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -210,11 +210,13 @@ class ListenTest(Scene):
         self.assertIn("nowhere.example port 0: Name or service", caught.exception.sentence)
 
     def test_it_listens_and_tells_the_address_to_ask(self) -> None:
-        for host, wanted in (("127.0.0.1", "http://127.0.0.1:"), ("::1", "http://[::1]:")):
+        six = "http://[::1]:"
+        for host, wanted in (("127.0.0.1", "http://127.0.0.1:"), ("::1", six), ("[::1]", six)):
             try:
                 listener = place.listen(host, 0)
-            except HostError:
-                self.assertEqual(host, "::1", "there may be no IPv6 here")
+            except HostError as error:
+                self.assertEqual(wanted, six, "there may be no IPv6 here")
+                self.assertNotIn("not known", error.sentence)
                 continue
             with listener:
                 self.assertTrue(look.url_of(listener).startswith(wanted))
