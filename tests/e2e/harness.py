@@ -49,19 +49,19 @@ def wait_for(what: Callable[[], Any], why: str, limit_s: float = WAIT_S) -> Any:
         time.sleep(0.02)
 
 
-def accepted(post: Callable[[], tuple[int, Any]]) -> str:
-    """The id of an operation that must be accepted: at once, or as soon as whoever wrote the last
-    word of the one before has ended too, as the answer advises."""
+def accepted(post: Callable[[], tuple[int, Any]]) -> dict[str, Any]:
+    """The answer to a POST that must be accepted: at once, or as soon as whoever wrote the last
+    word of the operation before has ended too, as the refusal advises."""
 
-    def asked() -> str:
+    def asked() -> Any:
         status, answer = post()
         if status == 409 and TIDYING in str(answer.get("error_description")):
-            return ""
+            return None
         if status != 202:
             raise AssertionError(f"{status} {answer}")
-        return str(answer["operation_id"])
+        return answer
 
-    return str(wait_for(asked, "an operation to be accepted"))
+    return dict(wait_for(asked, "an operation to be accepted"))
 
 
 _built: dict[Any, str] = {}
@@ -239,12 +239,12 @@ class Hub:
 
     def upgrade(self, **body: Any) -> str:
         """POST an upgrade that must be accepted; returns the operation's id."""
-        token = self.token()
-        return accepted(lambda: self.request("POST", "/api/hub/upgrade", body or None, token))
+        asked = ("POST", "/api/hub/upgrade", body or None, self.token())
+        return str(accepted(lambda: self.request(*asked))["operation_id"])
 
     def rollback(self) -> str:
-        token = self.token()
-        return accepted(lambda: self.request("POST", "/api/hub/rollback", None, token))
+        asked = ("POST", "/api/hub/rollback", None, self.token())
+        return str(accepted(lambda: self.request(*asked))["operation_id"])
 
     def record(self) -> dict[str, Any]:
         """The status file as it lies there; {} for none."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.harness import WAIT_S, wait_for
+from tests.e2e.ports import held_port
 from tests.outside.containers.scene import BASE, OUTSIDE, PYTHON, ContainerCase
 
 CONF = """\
@@ -86,12 +86,6 @@ def build_image(context: Path) -> None:
     podman("build", "--quiet", "--build-arg", base, "--tag", IMAGE, str(context), limit_s=BUILD_S)
 
 
-def free_port() -> int:
-    """A port that nobody listens on: the same one again after a restart."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 class PodmanCase(ContainerCase):
     """One container at a time, always of the same name, and one volume."""
 
@@ -101,7 +95,7 @@ class PodmanCase(ContainerCase):
         self.volume = f"parachute-{os.getpid()}"
         self.addCleanup(podman, "volume", "rm", "--force", self.volume)
         self.addCleanup(self.remove)
-        self.port = free_port()
+        self.port = held_port()
 
     def remove(self) -> None:
         """The container, with all that was written into it."""

@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 from tests.e2e.harness import FINISHED, wait_for
+from tests.e2e.ports import held_port
 from tests.outside.restarters.containers_engine import Engine
 from tests.outside.sources import box, programs
 from tests.outside.sources.box import HUB, PYTHON, QUICK, TESTHUB, Box, BoxCase
-from tests.outside.sources.machine import free_port, version_at
+from tests.outside.sources.machine import version_at
 
 LOOP = "while :; do {}; sleep 0.2; done & exec {}"
 """What keeps two: one is begun again whenever it ends, and the other ends with the container."""
@@ -97,7 +98,7 @@ class UnderAnInit(ManagedCase):
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
         self.assertIn("all that process 1 waits for", done.stdout + done.stderr)
         self.assertEqual((made.touched(), made.runs()), (before, "1.0.0"))
-        self.say(made, restart="exit")
+        self.say(made, restart="container")
         made.hub("upgrade")
         wait_for(lambda: made.output().count("serving") == 2, f"a restart: {made.output()}")
         record = self.settled(made)
@@ -111,7 +112,7 @@ class Beside(ManagedCase):
         """`first` is what the container ends with: "hub.pyz", or the managed "hub"."""
         made = self.box()
         made.network = (*made.network, *options)
-        self.serve_port = free_port()
+        self.serve_port = held_port()
         serve = " ".join([PYTHON, HUB, "serve", "--port", str(self.serve_port)])
         hub = " ".join(TESTHUB)
         begun_again, ours = (hub, serve) if first == "hub.pyz" else (serve, hub)

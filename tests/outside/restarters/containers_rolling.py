@@ -14,7 +14,7 @@ from typing import Any, Callable
 from hub_upgrade.domain import operation as op
 from tests.e2e.harness import wait_for
 from tests.e2e.moments import PROBATION
-from tests.outside.containers.podman import free_port
+from tests.e2e.ports import held_port
 from tests.outside.containers.scene import HOME, HUB, PYTHON
 from tests.outside.restarters.containers_killed import TAG, Killed
 from tests.outside.restarters.containers_scene import GIVEN, Container, image_of
@@ -40,7 +40,7 @@ class Rolling(Killed):
 
     def setUp(self) -> None:
         super().setUp()
-        self.other = Container(self, free_port(), "other")
+        self.other = Container(self, held_port(), "other")
         self.addCleanup(self.other.remove)
 
     def second(self, *options: str, command: tuple[str, ...] = ()) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.harness import FINISHED, build, wait_for
-from tests.outside.containers.podman import free_port
+from tests.e2e.ports import held_port
 from tests.outside.containers.scene import HOME, HUB, PYTHON, QUICK, USER, ContainerCase
 from tests.outside.restarters.containers_engine import Engine
 
@@ -126,7 +126,7 @@ class EngineCase(ContainerCase):
         self.pauses = Path(self.given, "pauses")
         self.pauses.mkdir()
         self.chown(self.given, USER)
-        self.port = free_port()
+        self.port = held_port()
         self.one = Container(self, self.port)
         self.addCleanup(self.one.remove)
         self.renew()

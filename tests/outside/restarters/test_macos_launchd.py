@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hub_upgrade.host.look import look_now
 from tests.e2e import harness
-from tests.outside.containers.podman import free_port
+from tests.e2e.ports import held_port
 from tests.outside.restarters import managed_hub
 from tests.outside.restarters.without_linux import (
     NO_CONTAINER,
@@ -33,7 +33,7 @@ class ByLaunchd(Elsewhere, harness.RealCase):
         super().setUp()
         self.launchd = Launchd()
         self.addCleanup(self.launchd.close)
-        self.port = free_port()
+        self.port = held_port()
         self.configure(
             ready_timeout_s=4, hub={"health_url": f"http://127.0.0.1:{self.port}/health"}
         )

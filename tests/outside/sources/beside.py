@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tests.e2e.harness import FINISHED, Hub, wait_for
+from tests.e2e.harness import FINISHED, Hub, accepted, wait_for
 from tests.outside.sources.machine import Machine, MachineCase
 from tests.outside.sources.places import BunPlace
 
@@ -52,7 +52,7 @@ class BesideCase(MachineCase):
             return {name: found.get(name) for name in expected} == expected
 
         try:
-            wait_for(tells, "", 15)
+            wait_for(tells, "")
         except AssertionError:
             raise AssertionError(f"{expected} is not told: {found}") from None
         return found
@@ -65,9 +65,7 @@ class BesideCase(MachineCase):
         if itself:
             body["self"] = True
         self.get(machine)
-        status, answer = hub.request("POST", path, body or None, hub.token())
-        self.assertEqual(status, 202, answer)
-        return answer
+        return accepted(lambda: hub.request("POST", path, body or None, hub.token()))
 
     def end(self, machine: Machine, phase: str, operation_id: str) -> dict[str, Any]:
         """The terminal record of this operation, with this phase."""

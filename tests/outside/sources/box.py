@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.harness import FINISHED, build, wait_for
+from tests.e2e.ports import held_port
 from tests.outside.containers.podman import (
     BUILD_S,
     ask,
@@ -25,7 +26,7 @@ from tests.outside.containers.podman import (
 from tests.outside.containers.scene import fingerprint
 from tests.outside.sources import programs
 from tests.outside.sources.alone import OTHER, ask_at
-from tests.outside.sources.machine import clean_environment, free_port, version_at
+from tests.outside.sources.machine import clean_environment, version_at
 from tests.outside.sources.place_git import GitPlace
 from tests.outside.sources.places import BUN_TOOL, BunPlace
 
@@ -111,7 +112,7 @@ class Box:
 
     def __init__(self) -> None:
         self.name = f"other-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.port = free_port()
+        self.port = held_port()
         self.directory = Path(tempfile.mkdtemp(prefix="box-")).resolve()
         self.volume = self.directory / "volume"
         self.volume.mkdir(0o700)
@@ -164,7 +165,7 @@ class Box:
 
     def inside(self, *argv: str, detach: bool = False) -> subprocess.CompletedProcess[str]:
         """`podman exec`, as it ends."""
-        options = ["--detach", f"--env=PORT={free_port()}"] if detach else []
+        options = ["--detach", f"--env=PORT={held_port()}"] if detach else []
         return self.asked("exec", *options, self.name, *argv)
 
     def hub(self, *argv: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 from hub_upgrade.domain.versions import told
 from hub_upgrade.host import processes
 from tests.e2e.harness import CONFIG, FINISHED, Hub, build, wait_for
+from tests.e2e.ports import held_port
 
 MARGIN = 1 << 18
 """What a file system takes for itself, to note where a file lies."""
@@ -33,20 +33,14 @@ import sys
 if "install" in sys.argv and "--dry-run" not in sys.argv:
     sys.exit(0)
 """
+ANSWER_S = 10.0
 KEPT_ALIVE_S = 0.1
 """How long the runtime waits before it runs the command again."""
 
 
-def free_port() -> int:
-    """A port that nobody listens at now."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
-
-
 def version_at(port: int) -> str:
     """The version that a hub tells there, "" for none."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
     try:
         connection.request("GET", "/health")
         return told(json.loads(connection.getresponse().read()).get("version"))
@@ -110,7 +104,7 @@ class Machine:
         self._disk = f"{self.directory}.disk" if size_mb else ""
         self._mount(size_mb)
         self.place = kind(self.directory / "place")
-        self.port = free_port()
+        self.port = held_port()
         self.home = Path(f"{self.directory}-home")  # on another disk than the hub
         self.home.mkdir(0o700)
         self.program = build("1.0.0")

@@ -18,7 +18,7 @@ from hub_upgrade.domain.place import ManagedFacts, decide_managed
 from hub_upgrade.host import checkout, facts, hub_process, place_facts
 from hub_upgrade.host.files import Home
 from tests.e2e.harness import wait_for
-from tests.outside.sources.machine import free_port
+from tests.e2e.ports import held_port
 from tests.outside.sources.places import BUN_TOOL, PLACES, PackagePlace
 from tests.outside.sources.scene_git import directory_for, git
 
@@ -36,7 +36,7 @@ class Running(unittest.TestCase):
         self, argv: list[str], env: Mapping[str, str], cwd: Path | None = None
     ) -> hub_process.HubProcess:
         """The process that listens, once it does."""
-        port = free_port()
+        port = held_port()
         process = subprocess.Popen(
             argv, env={**env, "PORT": str(port)}, stdout=subprocess.DEVNULL, cwd=cwd,
             start_new_session=True,
