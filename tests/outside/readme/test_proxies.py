@@ -61,10 +61,15 @@ class ProxyCase(ServerCase):
         self.assertEqual(sorted(assets), ["app.js", "style.css"])
         for asset in assets:
             self.assertEqual(self.visitor.ask(f"/{asset}").status, 200)
-        self.visitor.signs_in(self.machine.journal().rpartition("listening on")[2])
+        wait_for(lambda: "/#code=" in self.printed(), "the link")
+        self.visitor.signs_in(self.printed())
         self.visitor.signs_in(self.machine.sh(said(LINK)))
         self.upgraded_on_one_stream()
         self.assertEqual(self.visitor.version(), NEXT)
+
+    def printed(self) -> str:
+        """What the hub has said since its last start."""
+        return self.machine.journal().rpartition("listening on")[2]
 
     def upgraded_on_one_stream(self) -> None:
         """Each event comes while the stream goes on: from before the POST, through the handoff."""

@@ -10,6 +10,8 @@ from tests.outside.restarters.managed_case import ManagedCase
 from tests.outside.restarters.managed_hub import SICK
 from tests.outside.restarters.managed_machine import NEW, NEXT, OLD, SERVE
 
+LOOKED_AT_S = 3
+"""A probation that lasts while two programs are run on the machine."""
 STOPS = "/bin/sh -c 'kill $MAINPID; while kill -0 $MAINPID 2>/dev/null; do sleep 0.02; done'"
 
 
@@ -58,6 +60,7 @@ class Stories(ManagedCase):
     def from_inside(self, mode: str) -> None:
         """The hub starts a helper inside its own unit, which survives the restart by a scope."""
         self.hub.begin(**killed_by(mode))
+        self.hub.configure(probation_s=LOOKED_AT_S)
         self.hub.publish(NEW)
         operation = self.hub.ask()
         record = self.hub.reaches("proving")
@@ -68,6 +71,8 @@ class Stories(ManagedCase):
         self.assertIn(scope, self.hub.scopes())
         self.hub.over(operation)
         record = self.assert_ended("succeeded", NEW, (OLD, NEW))
+        # Seen before anything was done: no line is older.
+        self.assertEqual(record["log"][:1], [f"in a control group of our own: {scope}"])
         self.assert_no_scope_is_left()
         printed = self.hub.path(f"{self.hub.home}/helper.out").read_text()
         self.assertEqual(printed, f"upgrade {operation} succeeded: {NEW}\n")

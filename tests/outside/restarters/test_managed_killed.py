@@ -11,6 +11,8 @@ from tests.outside.restarters.managed_hub import DYING, LAST_WORDS, SICK
 from tests.outside.restarters.managed_hub import SLOW as STARTS_SLOWLY
 from tests.outside.restarters.managed_machine import NEW, NEXT, OLD, SERVE
 
+LEAVES_S = 3
+"""How long a hub takes to stop, or to be proven: to be seen then, and to kill the helper."""
 HELPER, STATUS, SERVING = "helper", "status", "serve"
 
 
@@ -53,7 +55,7 @@ class Killed(ManagedCase):
 
     def while_it_stops(self, who: str) -> None:
         """Killed while the manager waits for the old hub to end."""
-        self.hub.begin(Environment="STOP_S=2")
+        self.hub.begin(Environment=f"STOP_S={LEAVES_S}")
         self.hub.publish(NEW)
         operation = self.hub.ask()
         self.until_it_is("deactivating")
@@ -65,7 +67,7 @@ class Killed(ManagedCase):
     def while_it_stops_for_a_bad_one(self, who: str) -> None:
         """Killed while the manager waits for the old hub to end; then the new one does not come
         up, with nobody there to see it."""
-        self.hub.begin(Environment="STOP_S=1")
+        self.hub.begin(Environment=f"STOP_S={LEAVES_S}")
         self.hub.publish(NEW, DYING)
         operation = self.hub.ask()
         self.until_it_is("deactivating")
@@ -89,6 +91,7 @@ class Killed(ManagedCase):
     def in_probation(self, who: str) -> None:
         """Killed when the new hub serves, and is not proven yet."""
         self.hub.begin()
+        self.hub.configure(probation_s=LEAVES_S)
         self.hub.publish(NEW)
         operation = self.hub.ask()
         self.hub.reaches("proving")
@@ -98,7 +101,7 @@ class Killed(ManagedCase):
 
     def on_the_way_back(self, who: str) -> None:
         """Killed while the manager waits for the bad one to end."""
-        self.hub.begin(Environment="STOP_S=1")
+        self.hub.begin(Environment=f"STOP_S={LEAVES_S}")
         self.hub.publish(NEW, SICK)
         operation = self.hub.ask()
         self.hub.reaches("reverting")
@@ -108,11 +111,6 @@ class Killed(ManagedCase):
         self.assert_ended("failed", OLD, (OLD, NEW, OLD))
         self.assertEqual(record["rolled_back_to"], OLD)
         self.goes_on(NEXT, OLD, NEW, OLD)
-
-    def until_it_is(self, state: str) -> None:
-        shown = f"ActiveState={state}"
-        asked = ("show", "--property=ActiveState", self.hub.unit)
-        self.hub.wait(lambda: self.hub.obeyed(*asked) == shown, state)
 
 
 class UnderTheSystem(Killed):
@@ -147,7 +145,7 @@ class UnderTheSystem(Killed):
         self.on_the_way_back(STATUS)
 
     def test_beside_serve_which_starts_another_by_itself(self) -> None:
-        self.hub.begin(Environment="STOP_S=1")
+        self.hub.begin(Environment=f"STOP_S={LEAVES_S}")
         self.hub.serve()
         self.hub.publish(NEW)
         operation = self.hub.post()
@@ -157,7 +155,7 @@ class UnderTheSystem(Killed):
         self.assert_ended("succeeded", NEW, (OLD, NEW))
 
     def test_with_serve_itself_and_its_whole_unit(self) -> None:
-        self.hub.begin(Environment="STOP_S=1")
+        self.hub.begin(Environment=f"STOP_S={LEAVES_S}")
         self.hub.serve()
         self.hub.publish(NEW)
         operation = self.hub.post()

@@ -27,7 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from hub_upgrade.domain import operation as op
-from tests.e2e.harness import WAIT_S, Hub, command_of, descendants, wait_for
+from tests.e2e.harness import (
+    WAIT_S,
+    Hub,
+    command_of,
+    descendants,
+    wait_for,
+    without_children,
+)
 from tests.e2e.moments import pausing
 from tests.outside.sources import programs, registry
 from tests.outside.sources.beside import NEW, NEXT, OLD, BesideCase
@@ -228,7 +235,7 @@ class KilledCase(BesideCase):
 def helper_of(hub: Hub) -> int:
     """The helper that is at work."""
     found = [pid for pid in descendants(hub.launcher_pid) if "helper" in command_of(pid)]
-    return min(found)  # the guard of its tool, a copy of it, is younger
+    return without_children(found)[0]  # the guard of its tool is a copy of it
 
 
 def kill(*pids: int) -> None:

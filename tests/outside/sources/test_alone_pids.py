@@ -148,9 +148,11 @@ class Pids(AloneCase):
         machine.restart_by_hand()
         self.assertEqual(self.settles(machine, "helper")["phase"], "succeeded")
 
-    def paused(self, behaviour: str = programs.GOOD) -> tuple[AloneMachine, str]:
+    def paused(
+        self, behaviour: str = programs.GOOD, **config: Any
+    ) -> tuple[AloneMachine, str]:
         """A helper that knows its hub, and has not begun to rewrite it."""
-        machine = self.alone(before_upgrade=PAUSE, ready_timeout_s=3)
+        machine = self.alone(before_upgrade=PAUSE, ready_timeout_s=3, **config)
         machine.publish("1.1.0", behaviour)
         op = machine.ask()
         wait_for((machine.home / "paused").exists, machine.helper_log(op))
@@ -210,7 +212,7 @@ class Pids(AloneCase):
     def used_again(self, behaviour: str) -> dict[str, Any]:
         """The end of an upgrade whose helper was killed as it was to signal the hub, the hub's
         number now a stranger's."""
-        machine, op = self.paused(behaviour)
+        machine, op = self.paused(behaviour, probation_s=2)  # it must live to be killed
         number = machine.pid()
         (machine.home / "go").touch()
         wait_for(lambda: machine.record().get("phase") == "restarting", machine.helper_log(op))

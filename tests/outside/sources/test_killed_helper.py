@@ -34,7 +34,7 @@ class Killed(killed.KilledCase):
             record = machine.record()
             return record["helper_pid"] != helper or record["phase"] in FINISHED
 
-        wait_for(taken_up, "another helper", 30)
+        wait_for(taken_up, "another helper")
         self.assertEqual([pid for pid in tools if processes.start_time(pid)], [])
         machine.mend()
         self.assertEqual(hub.finished()["phase"], "failed")
