@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from hub_upgrade.domain import managed
 from hub_upgrade.domain.managed import Managed
-from hub_upgrade.errors import UsageError
+from hub_upgrade.errors import RefusedError, UsageError
 from hub_upgrade.host import log
 from hub_upgrade.host.files import Home, Unreadable, read_json
 from hub_upgrade.shapes import Any, NamedTuple
@@ -24,6 +24,8 @@ TIMES = {
     "hook_timeout_s": 300.0,
 }
 HOOKS = ("before_upgrade", "after_rollback", "on_finish")
+HELD = {"releases": "no release source is used", "before_upgrade": managed.REFUSED}
+"""What holds in the place of a wrong value, where that is not the default."""
 LONGEST_TIME_S = 24 * 3600.0
 LONGEST_HOOK_S = 3600.0
 RELEASES = "PARACHUTE_HELPER_RELEASES"
@@ -33,9 +35,7 @@ MOST_TRIES = 20
 KNOWN_KEYS = frozenset(
     {*TIMES, *HOOKS, "tries", "releases", "allowed_hosts", "home_persists", "hub"}
 )
-ONLY_LOCAL = (
-    "until releases are signed, only a local directory owned by the same user is followed"
-)
+ONLY_LOCAL = "until releases are signed, only a local directory owned by the same user is followed"
 SERVE_VALUES = frozenset({"config-dir", "host", "port", "releases", "log-format"})
 SERVE_SWITCHES = frozenset({"factory", "prove"})
 
@@ -144,9 +144,7 @@ def _log_format(flags: Mapping[str, str], environ: Mapping[str, str]) -> str:
     ):
         if text:
             if text not in log.FORMATS:
-                raise UsageError(
-                    f"{origin} must be {' or '.join(log.FORMATS)}, not {text[:100]!r}"
-                )
+                raise UsageError(f"{origin} must be {' or '.join(log.FORMATS)}, not {text[:100]!r}")
             return text
     return log.FORMATS[0]
 
@@ -192,8 +190,8 @@ def read_config(home: Home) -> tuple[dict[str, Any], list[str]]:
             continue
         problem = _check(key, value)
         if problem:
-            held = "no release source" if key == "releases" else "the default"
-            problems.append(f"hub.json: {key} {problem}; {held} is used")
+            held = HELD.get(key, "the default is used")
+            problems.append(f"hub.json: {key} {problem}; {held}")
         else:
             values[key] = tuple(value) if isinstance(value, list) else value
     both = "both defaults are used"
@@ -209,6 +207,14 @@ def read_config(home: Home) -> tuple[dict[str, Any], list[str]]:
             )
             values[lesser], values[greater] = TIMES[lesser], TIMES[greater]
     return values, problems
+
+
+def refuse_unsafe(home: Home) -> None:
+    """Raise RefusedError where `hub.json` asks for a safety in words that mean nothing: an upgrade
+    would go on without it."""
+    unsafe = [why for why in read_config(home)[1] if why.endswith(managed.REFUSED)]
+    if unsafe:
+        raise RefusedError("invalid_config", f"{'; '.join(unsafe)}; nothing was changed")
 
 
 def _check(key: str, value: Any) -> str | None:

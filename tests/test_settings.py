@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from hub_upgrade import settings
+from hub_upgrade.domain import managed
 from hub_upgrade.domain.managed import Managed
-from hub_upgrade.errors import UsageError
+from hub_upgrade.errors import RefusedError, UsageError
 from hub_upgrade.host.files import Home
-from hub_upgrade.settings import Settings, home_of, load, parse_serve_flags
+from hub_upgrade.settings import Settings, home_of, load, parse_serve_flags, refuse_unsafe
 
 
 class SettingsTest(unittest.TestCase):
@@ -201,6 +202,26 @@ class ConfigTest(SettingsTest):
         for key in settings.HOOKS:
             for wrong in ("sh -c x", [], [""], [1], {"a": 1}):
                 self.assert_problem({key: wrong}, f"hub.json: {key} must be a list of arguments")
+
+    def test_a_safety_in_words_that_mean_nothing_refuses_upgrades(self) -> None:
+        refuse_unsafe(self.home)
+        for config, key in (
+            ({"before_upgrade": "/bin/backup", "tries": 0}, "before_upgrade must be a list of "),
+            ({"hub": {"verify_signature": "yes"}}, "hub.verify_signature must be true or false"),
+        ):
+            found = self.assert_problem(config, f"hub.json: {key}", managed.REFUSED)
+            self.assertIsNone(found.before_upgrade)
+            with self.assertRaises(RefusedError) as caught:
+                refuse_unsafe(self.home)
+            self.assertEqual(
+                ("invalid_config", 409), (caught.exception.code, caught.exception.status)
+            )
+            self.assertTrue(caught.exception.sentence.startswith(f"hub.json: {key}"))
+            self.assertTrue(caught.exception.sentence.endswith("; nothing was changed"))
+            self.assertNotIn("tries", caught.exception.sentence)
+        for harmless in ({"after_rollback": "x"}, {"before_upgrade": None, "tries": 0}, "{"):
+            self.put(harmless)
+            refuse_unsafe(self.home)
 
     def test_a_time_that_is_none_is_named_and_defaulted(self) -> None:
         for name, default in settings.TIMES.items():

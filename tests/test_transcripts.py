@@ -16,6 +16,7 @@ KEPT = {
     "damaged": "",  # the helper's own doubt of what it has just staged
     "downgrade": "hub-upgrade-downgrade",
     "invalid_channel": "usage-wrong-values",
+    "invalid_config": "alone-upgrade-unsafe",
     "invalid_version": "usage-wrong-values",
     "needs_launcher": "hub-upgrade-needs-launcher",
     "no_release_source": "alone-upgrade-no-source",

@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from hub_upgrade.cli import client, follow
+from hub_upgrade.cli import client, entry, follow
 from hub_upgrade.cli.arguments import Arguments
 from hub_upgrade.cli.live import Screen
 from hub_upgrade.domain.operation import PROVING, Operation, to_wire
@@ -56,6 +56,7 @@ class Alone:
                 f"{home.root} is no directory: start a hub there with serve, or name its "
                 "--config-dir"
             )
+        entry.warn(arguments, self._settings.config_error)
         files.make_directory(home.releases)
 
     def run(self, accept: Callable[[Desk], Operation]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from hub_upgrade.cli import entry
 from hub_upgrade.cli.arguments import JSON, Arguments, Command
@@ -39,8 +38,7 @@ def config(given: Arguments) -> int:
         for one in settings:
             print(entry.one_line(_value(one)))
             print(f"    {one.meaning}")
-    if wrong:
-        print(f"{given.prog}: warning: {entry.one_line(wrong)}", file=sys.stderr)
+    entry.warn(given, wrong)
     return 0
 
 

@@ -76,6 +76,12 @@ def fail(given: Arguments, code: str, sentence: str, exit_code: int) -> int:
     return exit_code
 
 
+def warn(given: Arguments, wrong: str | None) -> None:
+    """Say in one line what is wrong with the settings, if anything is."""
+    if wrong:
+        print(f"{given.prog}: warning: {one_line(wrong)}", file=sys.stderr)
+
+
 def one_line(text: str) -> str:
     """The text without line breaks or other control characters."""
     return printable(" ".join(text.split()))

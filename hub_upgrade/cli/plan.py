@@ -81,7 +81,10 @@ def _asked(home: Home, given: Arguments) -> dict[str, Any] | None:
 
 def _found_out(home: Home, given: Arguments) -> dict[str, Any]:
     path = command.program()
-    where = command.settings(home, given.releases).releases
+    settings = command.settings(home, given.releases)
+    where = settings.releases
+    if not given.here:
+        entry.warn(given, settings.config_error)
     desk = command.desk(home, path, where, lambda: client.launcher_holds(home), lambda _pid: None)
     desk = desk._replace(trouble=getattr(given, "trouble", None))
     source = command.source(home, where)

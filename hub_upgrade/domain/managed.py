@@ -20,6 +20,8 @@ DEFAULT_VERSION_FIELD = "version"
 SERVICE = ".service"
 RESTARTS = ("auto", "systemd", "launchd", "container", "exit", "none")
 HERE = ("127.0.0.1", "localhost", "::1")
+REFUSED = "upgrades are refused until it is"
+"""What follows where a safety is asked for in words that mean nothing."""
 MOST_TEXT = 1000
 LONGEST_NAME = 255
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~")
@@ -72,7 +74,8 @@ def parse(raw: object) -> tuple[Managed | None, list[str]]:
         elif value is not None:
             why = _CHECKS[key](value)
             if why:
-                problems.append(f"hub.{key} must be {why}; the default is used")
+                held = REFUSED if key == "verify_signature" else "the default is used"
+                problems.append(f"hub.{key} must be {why}; {held}")
             else:
                 found[key] = tuple(value) if isinstance(value, list) else value
     if "unit" in found:

@@ -37,6 +37,7 @@ from hub_upgrade.host import (
 from hub_upgrade.host.children import environment
 from hub_upgrade.host.files import Home, Lock, Unreadable
 from hub_upgrade.host.processes import spawn, start_time
+from hub_upgrade.settings import refuse_unsafe
 from hub_upgrade.shapes import NamedTuple
 from hub_upgrade.upgrade.ports import Store
 from hub_upgrade.upgrade.recovery import settle_locked
@@ -109,6 +110,7 @@ def accept_upgrade(
     )
     if operation.mode == REDEPLOY_REQUIRED:
         return _record_redeploy(desk, operation)
+    refuse_unsafe(desk.home)
     if not desk.releases and subject.release is not None:
         raise RefusedError(
             "no_release_source",
@@ -337,9 +339,7 @@ def _cannot_record(why: str) -> RefusedError:
 # --- the helper's process -----------------------------------------------------------------------
 
 
-def helper_starter(
-    home: Home, own_path: str, hub_pid: Callable[[Operation], int]
-) -> StartHelper:
+def helper_starter(home: Home, own_path: str, hub_pid: Callable[[Operation], int]) -> StartHelper:
     """A starter of helpers that run the hub's own release, `own_path`; raises OSError.
 
     `hub_pid` tells whom the helper may signal: the launcher, or the managed hub; 0 for nobody.

@@ -8,6 +8,7 @@ from hub_upgrade.domain.operation import IN_PLACE, Request
 from hub_upgrade.domain.settle import Unknown
 from hub_upgrade.errors import HubError, RefusedError
 from hub_upgrade.host import releases
+from hub_upgrade.settings import refuse_unsafe
 from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade import accept, recovery
 from hub_upgrade.upgrade.accept import Desk, Subject
@@ -52,10 +53,12 @@ def begun(subject: Subject, channel: str | None, request: Request) -> dict[str, 
     }
 
 
-def add_stops(
-    plan: dict[str, Any], desk: Desk, decision: Decision, stops: list[HubError]
-) -> None:
-    """Whatever would stop the upgrade: its mode, another operation, and these."""
+def add_stops(plan: dict[str, Any], desk: Desk, decision: Decision, stops: list[HubError]) -> None:
+    """Whatever would stop the upgrade: its mode, another operation, hub.json, and these."""
+    try:
+        refuse_unsafe(desk.home)
+    except RefusedError as error:
+        stops.append(error)
     if decision.mode != IN_PLACE:
         stops.insert(0, RefusedError(decision.mode, decision.reason))
     elif recovery.busy(desk.home):

@@ -156,7 +156,7 @@ REFUSALS = {
     408: ("it did not come whole in time", ("request_timeout",)),
     409: (
         "not now, or not from here",
-        ("upgrade_in_flight", "no_release_source", "nothing_to_roll_back"),
+        ("upgrade_in_flight", "no_release_source", "invalid_config", "nothing_to_roll_back"),
     ),
     411: ("a body in chunks", ("length_required",)),
     413: ("a body over 64 KiB", ("bad_request",)),

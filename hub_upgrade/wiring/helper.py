@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -10,10 +11,17 @@ from collections.abc import Callable
 from hub_upgrade.domain.container import shown
 from hub_upgrade.domain.install import Place
 from hub_upgrade.domain.managed import Managed
-from hub_upgrade.domain.operation import PENDING, REDEPLOY_REQUIRED, RESTARTING, Operation
+from hub_upgrade.domain.operation import (
+    FAILED,
+    PENDING,
+    REDEPLOY_REQUIRED,
+    RESTARTING,
+    UPGRADE,
+    Operation,
+)
 from hub_upgrade.domain.restart import NONE, Choice, from_word
 from hub_upgrade.domain.transitions import WHOLE_LIMIT_S
-from hub_upgrade.errors import HostError, UsageError
+from hub_upgrade.errors import HostError, RefusedError, UsageError
 from hub_upgrade.host import boot_store, interpreter, operation_log
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.operation_log import OperationLog
@@ -21,10 +29,11 @@ from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.restarters import chosen, scope
 from hub_upgrade.restarters.own_launcher import OwnLauncher
 from hub_upgrade.restarters.systemd import MOST_S as LONGEST_RESTART_S
-from hub_upgrade.settings import RELEASES, Settings, read_config
+from hub_upgrade.settings import RELEASES, Settings, read_config, refuse_unsafe
 from hub_upgrade.sources.pyz import PyzSource
 from hub_upgrade.upgrade import hooks, recovery
 from hub_upgrade.upgrade.hub_watch import HubWatch
+from hub_upgrade.upgrade.journal import Journal
 from hub_upgrade.upgrade.managed import ManagedTransaction
 from hub_upgrade.upgrade.managed_back import Parts
 from hub_upgrade.upgrade.managed_words import proof_limit_s
@@ -100,7 +109,9 @@ def _owned(
     if record.finished:
         return _tell(record)
     log = OperationLog(operation_log.open_log(home, operation_id))
-    if _is_of_another(record, home, settings, hub_pid):
+    if _refused(record, home, store, log):
+        launcher, code = OwnLauncher(home), 1
+    elif _is_of_another(record, home, settings, hub_pid):
         launcher = OwnLauncher(home)
         code = _managed(record, home, store, settings, hub_pid, log, lock)
     else:
@@ -118,9 +129,20 @@ def _owned(
     return _tell(record)
 
 
-def _is_of_another(
-    record: Operation, home: Home, settings: Settings, hub_pid: int | None
-) -> bool:
+def _refused(record: Operation, home: Home, store: StatusStore, log: OperationLog) -> bool:
+    """Whether an upgrade that has begun with nothing must not, as `hub.json` is now."""
+    if record.kind != UPGRADE or record.is_managed or record.undo is not None:
+        return False
+    try:
+        refuse_unsafe(home)
+    except RefusedError as error:
+        with contextlib.suppress(HostError):  # else whoever settles says that it ended
+            Journal(record, store, log).finish(FAILED, error.sentence)
+        return True
+    return False
+
+
+def _is_of_another(record: Operation, home: Home, settings: Settings, hub_pid: int | None) -> bool:
     """Whether it is about a managed hub: begun so, named by `hub.json`, or by the process that
     started us on a home where no launcher ever was."""
     if record.is_managed or record.request.itself or settings.hub is not None:

@@ -185,6 +185,17 @@ class Prepared(Helper):
         self.assertIn("no release source", ran.stdout)
         self.assertIn("no release source", self.record().error or "")
 
+    def test_a_safety_that_cannot_be_read_is_a_failure_and_nothing_is_begun(self) -> None:
+        self.follow()
+        for config in ({}, {"hub": {"verify_signature": "yes"}}):
+            self.claim()
+            files.write_json(self.home.hub_json, {"before_upgrade": "/bin/backup", **config})
+            ran = self.helper(*self.arguments(), "--hub-pid", "1")
+            self.assertEqual((ran.returncode, ran.stderr), (1, ""))
+            record = self.record()
+            self.assertEqual((record.phase, record.step), (op.FAILED, op.ACCEPTED))
+            self.assertIn("before_upgrade must be a list", record.error or "")
+
     def test_an_owned_operation_is_left_to_its_owner(self) -> None:
         claimed = self.claim()
         self.take()

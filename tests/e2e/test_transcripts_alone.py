@@ -46,9 +46,14 @@ class Alone(TranscriptCase):
         self.configure()
         self.keeps("alone-upgrade-no-source", "upgrade", expected=1)
         self.keeps("alone-plan-no-source", "plan", expected=1)
-        self.keeps("alone-upgrade-url", "upgrade", "--releases", "https://releases.example",
-                   expected=2)
+        self.keeps(
+            "alone-upgrade-url", "upgrade", "--releases", "https://releases.example", expected=2
+        )
         self.publish_version("1.1.0")
+        self.configure(releases=self.repository, before_upgrade="/bin/backup", tries=0)
+        self.keeps("alone-upgrade-unsafe", "upgrade", expected=1)
+        self.keeps("alone-plan-unsafe", "plan", expected=1)
+        self.configure()
         lock = Lock.try_take(os.path.join(self.home, "operation.lock"))
         assert lock is not None
         self.keeps("alone-upgrade-in-flight", "upgrade", "--releases", self.repository, expected=4)

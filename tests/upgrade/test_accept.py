@@ -127,6 +127,13 @@ class Accept(Scene):
         self.assertEqual((error.code, error.status), ("no_release_source", 409))
         self.assertIn("hub.json", error.sentence)
 
+    def test_a_safety_that_cannot_be_read_refuses_upgrades_and_no_rollback(self) -> None:
+        files.write_json(self.home.hub_json, {"before_upgrade": "/bin/backup"})
+        error = self.refused()
+        self.assertEqual((error.code, error.status), ("invalid_config", 409))
+        self.assertIn("before_upgrade must be a list", error.sentence)
+        self.assertEqual(accept_rollback(self.desk(self.keep), "me").phase, op.PENDING)
+
     def test_anything_pending_refuses(self) -> None:
         nxt = Next("o9", "upgrade", self.before, files.sha256(b"before"), False)
         boot_store.write_next(self.home, nxt)
