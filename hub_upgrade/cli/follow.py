@@ -12,6 +12,7 @@ from hub_upgrade.cli import entry
 from hub_upgrade.cli.arguments import Arguments
 from hub_upgrade.cli.client import Client, LauncherGoneError
 from hub_upgrade.cli.live import Screen
+from hub_upgrade.domain.managed import GIT
 from hub_upgrade.domain.operation import (
     ACCEPTED,
     BACKING_UP,
@@ -36,7 +37,7 @@ from hub_upgrade.domain.operation import (
     to_wire,
 )
 from hub_upgrade.domain.settle import NEXT_START
-from hub_upgrade.domain.versions import is_version
+from hub_upgrade.domain.versions import is_version, naming
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import operation_log
 from hub_upgrade.host.files import Home
@@ -230,9 +231,7 @@ def told_accepted(accepted: dict[str, Any], arguments: Arguments) -> int:
     return entry.EXIT_REDEPLOY if redeploy else 0
 
 
-def conclude(
-    home: Home, operation: Operation, arguments: Arguments, hub_runs: bool = True
-) -> int:
+def conclude(home: Home, operation: Operation, arguments: Arguments, hub_runs: bool = True) -> int:
     """Say how it ended, and what to do next; returns the exit code."""
     if arguments.json:
         entry.print_json(to_wire(operation))
@@ -270,8 +269,8 @@ def advice(home: Home, operation: Operation) -> list[str]:
     told = []
     early = STEPS.index(operation.step)
     if operation.rolled_back_to and is_version(operation.target_version or ""):
-        own = " --self" if operation.request.itself else ""
-        command = f"hub.pyz upgrade{own} --version {operation.target_version}"
+        tagged = operation.install == GIT
+        command = naming(str(operation.target_version), tagged, operation.request.itself)
         told.append(f"It is not tried again until you name it: {command}")
     elif early < STEPS.index(REWRITING) and "nothing was changed" not in str(operation.error):
         told.append(f"Nothing was changed: {operation.current_version} stays.")

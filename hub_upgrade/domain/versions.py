@@ -76,9 +76,7 @@ def channel_of(version: str) -> str:
     return "rc" if found and found.end() == len(without_build) else "latest"
 
 
-def choose(
-    channel: str, latest: str | None, rc: str | None
-) -> tuple[str | None, str]:
+def choose(channel: str, latest: str | None, rc: str | None) -> tuple[str | None, str]:
     """What a channel resolves to, given what both point to; and a note for the log, or "".
 
     `rc` resolves to the higher of both, so that nobody is stranded when stable overtakes the
@@ -95,3 +93,9 @@ def choose(
 def is_downgrade(current: str, target: str) -> bool:
     """Whether `target` comes before `current`."""
     return sort_key(target) < sort_key(current)
+
+
+def naming(version: str, tagged: bool, itself: bool = False) -> str:
+    """The command that names a version; `tagged`: of a checkout, where a tag is what names it."""
+    tag = f"give its commit the tag v{version} if it has none, then: " if tagged else ""
+    return f"{tag}hub.pyz upgrade{' --self' if itself else ''} --version {version}"

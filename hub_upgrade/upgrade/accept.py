@@ -13,6 +13,7 @@ from collections.abc import Callable
 from hub_upgrade.domain import install, versions
 from hub_upgrade.domain.boot_record import BootRecord
 from hub_upgrade.domain.install import PYZ, UNKNOWN, Decision, Place
+from hub_upgrade.domain.managed import GIT
 from hub_upgrade.domain.operation import (
     CHANNELS,
     FAILED,
@@ -131,7 +132,7 @@ def accept_rollback(desk: Desk, requested_by: str, itself: bool = False) -> Oper
 
     def target(boot: BootRecord | None) -> Operation:
         if subject.release is None:
-            return operation._replace(target_version=_kept(desk.home, subject.version))
+            return operation._replace(target_version=_kept(desk.home, subject))
         name = boot.previous if boot is not None else None
         digest = releases.digest_of(desk.home, name) if name else None
         if name is None or digest is None or name != releases.name_of(_version(name), digest):
@@ -145,11 +146,13 @@ def accept_rollback(desk: Desk, requested_by: str, itself: bool = False) -> Oper
     return _begin(desk, target)
 
 
-def _kept(home: Home, version: str) -> str:
+def _kept(home: Home, subject: Subject) -> str:
     """The version of a managed hub that was kept aside; raises RefusedError."""
     previous = managed_store.read(home).previous
     if previous is None:
-        raise RefusedError("nothing_to_roll_back", f"there is no version kept before {version}")
+        tag = ", and another needs the tag vV at its commit" if subject.install == GIT else ""
+        sentence = f"there is no version kept before {subject.version}{tag}"
+        raise RefusedError("nothing_to_roll_back", sentence)
     return previous.version
 
 

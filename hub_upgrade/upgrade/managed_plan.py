@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hub_upgrade.domain.managed import GIT
 from hub_upgrade.domain.operation import Request
 from hub_upgrade.errors import HubError, RefusedError
 from hub_upgrade.host import managed_store
@@ -40,7 +41,8 @@ def make_managed_plan(
         if not same:
             rejected = managed_store.read(desk.home).rejected
             name = name_of(subject.install, resolved.version, resolved.digest)
-            refuse_target(subject.version, request, resolved.version, name in rejected)
+            tagged = subject.install == GIT
+            refuse_target(subject.version, request, resolved.version, name in rejected, tagged)
             restarter.check()
     except HubError as error:
         stops.append(error)

@@ -252,10 +252,12 @@ def is_proven(name: str, boot: BootRecord | None) -> bool:
     return boot is None or boot.current in (None, name)
 
 
-def refuse_target(current: str, request: Request, version: str, rejected: bool) -> None:
-    """Raise RefusedError for a target that only a more explicit request may have."""
-    own = " --self" if request.itself else ""
-    command = f"hub.pyz upgrade{own} --version {version}"
+def refuse_target(
+    current: str, request: Request, version: str, rejected: bool, tagged: bool = False
+) -> None:
+    """Raise RefusedError for a target that only a more explicit request may have; `tagged`: of a
+    checkout."""
+    command = versions.naming(version, tagged, request.itself)
     known = versions.is_version(current) and versions.is_version(version)
     downgrade = known and versions.is_downgrade(current, version)
     if downgrade and not request.allow_downgrade:

@@ -69,10 +69,17 @@ class FollowTest(CliCase):
         code, out, err = self.upgrade()
         self.assertEqual((0, ""), (code, err))
         self.assertEqual(
-            ["resolving: which release is it?", "  one", "staging: putting it beside what runs",
-             "verifying: is it whole?", "preflight: trying it on a spare socket",
-             "handing-over: handing it to the launcher", "proving: it serves, on probation",
-             "  two", "Upgraded: 1.0.0 -> 1.1.0, and proven."],
+            [
+                "resolving: which release is it?",
+                "  one",
+                "staging: putting it beside what runs",
+                "verifying: is it whole?",
+                "preflight: trying it on a spare socket",
+                "handing-over: handing it to the launcher",
+                "proving: it serves, on probation",
+                "  two",
+                "Upgraded: 1.0.0 -> 1.1.0, and proven.",
+            ],
             out.splitlines(),
         )
         self.assertEqual([], self.tokens())
@@ -89,8 +96,10 @@ class FollowTest(CliCase):
         failed = START._replace(phase=FAILED, error="the disk is full")
         redeploy = START._replace(phase=REDEPLOY_REQUIRED, reason="redeploy the image")
         for record, code, words in (
-            (PROVEN, 0, "Upgraded: 1.0.0 -> 1.1.0"), (already, 0, "Nothing to do"),
-            (failed, 1, "the disk is full"), (redeploy, 3, "redeploy the image"),
+            (PROVEN, 0, "Upgraded: 1.0.0 -> 1.1.0"),
+            (already, 0, "Nothing to do"),
+            (failed, 1, "the disk is full"),
+            (redeploy, 3, "redeploy the image"),
         ):
             self.records(record)
             got, out, _err = self.upgrade()
@@ -143,7 +152,8 @@ class FollowTest(CliCase):
     def test_an_operation_that_another_has_followed_is_found_in_the_history(self) -> None:
         self.records(Operation("another"))
         self.hub.replies["/api/hub/upgrade/history"] = lambda: (
-            200, {"operations": [to_wire(Operation("x")), to_wire(PROVEN)]}
+            200,
+            {"operations": [to_wire(Operation("x")), to_wire(PROVEN)]},
         )
         self.assertEqual(0, self.upgrade()[0])
         self.hub.replies["/api/hub/upgrade/history"] = lambda: (200, {"operations": []})
@@ -187,8 +197,14 @@ class FollowTest(CliCase):
         self.assertNotIn("staging", out)
 
     def test_wrong_usage_is_one_line_and_asks_no_hub(self) -> None:
-        for argv in (["--channel", "beta"], ["--version"], ["--version", "1"], ["--bogus"], ["x"],
-                     ["--vers", "1.0.0"]):
+        for argv in (
+            ["--channel", "beta"],
+            ["--version"],
+            ["--version", "1"],
+            ["--bogus"],
+            ["x"],
+            ["--vers", "1.0.0"],
+        ):
             code, out, err = self.upgrade(*argv)
             self.assertEqual((2, "", 1), (code, out, err.count("\n")), (argv, err))
         self.assertEqual([], self.hub.asked)
@@ -220,6 +236,18 @@ class TellerTest(unittest.TestCase):
         )
         steps = [line.partition(":")[0] for line in said]
         self.assertEqual(["resolving", "staging", "resolving", "staging"], steps)
+
+
+class AdviceTest(CliCase):
+    def test_what_a_checkout_has_left_needs_a_tag_to_be_named(self) -> None:
+        left = PROVEN._replace(phase=FAILED, rolled_back_to="1.0.0", error="it hung")
+        command = "hub.pyz upgrade --version 1.1.0"
+        for install, said in (
+            ("pyz", command), ("package", command),
+            ("git", f"give its commit the tag v1.1.0 if it has none, then: {command}"),
+        ):  # fmt: skip
+            told = follow.advice(self.home, left._replace(install=install))
+            self.assertEqual([f"It is not tried again until you name it: {said}"], told)
 
 
 if __name__ == "__main__":

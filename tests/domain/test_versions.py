@@ -10,6 +10,7 @@ from hub_upgrade.domain.versions import (
     choose,
     is_downgrade,
     is_version,
+    naming,
     normal,
     semantic,
     sort_key,
@@ -136,6 +137,18 @@ class Told(unittest.TestCase):
             self.assertEqual(told(text), text)
         for value in (None, 7, "", ["1.0.0"]):
             self.assertEqual(told(value), "")
+
+
+class NamingTest(unittest.TestCase):
+    def test_a_checkout_knows_a_version_by_its_tag_alone(self) -> None:
+        command = "hub.pyz upgrade --version 1.2.0"
+        self.assertEqual(command, naming("1.2.0", False))
+        self.assertEqual(
+            f"give its commit the tag v1.2.0 if it has none, then: {command}",
+            naming("1.2.0", True),
+        )
+        own = naming("1.2.0", False, itself=True)
+        self.assertEqual("hub.pyz upgrade --self --version 1.2.0", own)
 
 
 if __name__ == "__main__":

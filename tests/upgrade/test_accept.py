@@ -13,6 +13,7 @@ from unittest import mock
 
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.boot_record import Next, Trial
+from hub_upgrade.domain.install import Decision, Place
 from hub_upgrade.domain.operation import Operation
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.host import boot_store, files, processes
@@ -20,6 +21,7 @@ from hub_upgrade.host.files import Lock
 from hub_upgrade.host.status_store import MemoryStatusStore, StatusStore
 from hub_upgrade.upgrade import accept
 from hub_upgrade.upgrade.accept import Desk, accept_rollback, accept_upgrade
+from hub_upgrade.upgrade.survey_record import Survey
 from tests.upgrade.scene import Scene
 
 
@@ -209,6 +211,16 @@ class Accept(Scene):
         self.assertEqual((operation.kind, operation.target_version), (op.ROLLBACK, "0.9.0"))
         self.assertEqual(operation.target_release, self.before)
         self.assertEqual(operation.target_digest, files.sha256(b"before"))
+
+    def test_a_checkout_with_nothing_kept_is_told_that_versions_are_tags(self) -> None:
+        place = Place(directory="/srv/hub")
+        for source, tagged in (("git", True), ("package", False)):
+            decision = Decision("npm", op.IN_PLACE, "why", (), place._replace(source=source))
+            seen = Survey(decision, "1.0.0", 1, "", "")
+            with self.assertRaises(RefusedError) as caught:
+                accept_rollback(self.desk(self.keep, survey=lambda: seen), "me")  # noqa: B023
+            self.assertEqual(caught.exception.code, "nothing_to_roll_back")
+            self.assertEqual("needs the tag vV" in caught.exception.sentence, tagged)
 
     def test_there_is_nothing_to_roll_back_to_a_missing_or_damaged_release(self) -> None:
         path = os.path.join(self.home.releases, self.before, "hub.pyz")
