@@ -20,6 +20,9 @@ from hub_upgrade.settings import Settings, load
 from hub_upgrade.shapes import NamedTuple, Union
 
 INSTALL, UNINSTALL, STATUS, RESTART, LOGS = "install", "uninstall", "status", "restart", "logs"
+ODD_IN_PROGRAM = frozenset("$'\"\\")
+"""What systemd does not take in the path of a program, however quoted."""
+HERE = ("0.0.0.0", "::", "::1", "localhost")  # noqa: S104 - compared, nothing listens there
 COMMAND = Command(
     "unit",
     "Let systemd (launchd on macOS) start hub.pyz serve with the machine and keep it alive:\n"
@@ -135,7 +138,7 @@ def _wanted(given: Arguments, name: str, owner: Owner, launchd: bool) -> Wanted:
         problem = units.path_problem(text)
         if problem:
             raise UsageError(problem)
-    if "$" in command[0]:
+    if not launchd and ODD_IN_PROGRAM.intersection(command[0]):
         raise UsageError(f"systemd cannot start {command[0]}: start hub.pyz by another Python")
     return Wanted(
         name=name,
@@ -145,7 +148,13 @@ def _wanted(given: Arguments, name: str, owner: Owner, launchd: bool) -> Wanted:
         writable=writable,
         stop_s=settings.stop_s,
         socket=_address(settings) if given.socket else "",
+        online=not given.socket and not _is_here(settings.host.strip("[]")),
     )
+
+
+def _is_here(host: str) -> bool:
+    """Whether this machine has that address whatever network it is in."""
+    return host in HERE or host.startswith("127.")
 
 
 def _place(path: str, owner: Owner) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 
 from hub_upgrade.cli import entry
 from hub_upgrade.domain.units import MARK
@@ -45,6 +46,24 @@ def may_write(texts: dict[str, bytes], force: bool) -> None:
                 f"{path} is there, and not by hub.pyz: choose another --name, or --force to "
                 "write over it",
             )
+
+
+def replace(texts: dict[str, bytes]) -> Callable[[], None]:
+    """Write them; returns what puts back what was there: files, links, or nothing."""
+    before = {path: os.readlink(path) if os.path.islink(path) else _content(path) for path in texts}
+    for path, text in texts.items():
+        files.write_durably(path, text, 0o644)
+
+    def back() -> None:
+        for path, was in before.items():
+            if isinstance(was, bytes):
+                files.write_durably(path, was, 0o644)
+                continue
+            files.remove_durably(path)
+            if was:
+                os.symlink(was, path)
+
+    return back
 
 
 def may_remove(paths: list[str], force: bool) -> None:

@@ -49,7 +49,7 @@ class Systemd:
         texts = {self._path(name): text.encode() for name, text in units.files(wanted).items()}
         stale = not wanted.socket and unit_files.is_ours(self._path(self._socket))
         if self._given.dry_run:
-            todo = [*self._before(wanted), *self._after(list(texts), [])]
+            todo = [*self._before(wanted), *self._after(list(texts))]
             return unit_files.show(texts, todo)
         unit_files.may_write(texts, self._given.force)
         self._needs_systemd()
@@ -63,14 +63,14 @@ class Systemd:
         for argv in self._before(wanted):
             self._do(argv)
         files.make_directory(self._directory, 0o755)
-        for path in changed:
-            files.write_durably(path, texts[path], 0o644)
+        self._write({path: texts[path] for path in changed}, list(texts))
+        if anew:
+            self._stop([self._socket, self._service])
         if stale:
-            self._do((*self._systemctl, "disable", "--now", self._socket))
+            self._do((*self._systemctl, "disable", self._socket))
             files.remove_durably(self._path(self._socket))
-        stop = [name for name in (self._socket, self._service) if self._is_up(name)]
         self._forgive()
-        for argv in self._after(list(texts), stop if anew else []):
+        for argv in self._after(list(texts)):
             self._do(argv)
         self._tell(f"{self._name} runs, and starts with {self._whom()}", True)
         return 0
@@ -82,8 +82,8 @@ class Systemd:
         paths = [self._path(name) for name in found]
         todo: list[tuple[str, ...]] = []
         if found:
-            todo = [(*self._systemctl, "disable", "--now", *found), ("rm", *paths),
-                    (*self._systemctl, "daemon-reload")]  # fmt: skip
+            todo = [(*self._systemctl, "stop", *found), (*self._systemctl, "disable", *found),
+                    ("rm", *paths), (*self._systemctl, "daemon-reload")]  # fmt: skip
         if self._given.dry_run:
             return unit_files.show({}, todo)
         if not found and os.path.lexists(os.path.join(SYSTEM, self._service)):
@@ -92,10 +92,11 @@ class Systemd:
             return self._tell(f"{self._name} is not installed; nothing was changed", False)
         unit_files.may_remove(paths, self._given.force)
         self._needs_systemd()
-        self._do(todo[0])
+        self._stop(found)
+        self._do(todo[1])
         for path in paths:
             files.remove_durably(path)
-        self._do(todo[2])
+        self._do(todo[3])
         self._forgive()
         return self._tell(f"{self._name} is stopped and removed; home stays", True)
 
@@ -155,11 +156,28 @@ class Systemd:
             todo.append((*who, "mkdir", "-p", "-m", "700", wanted.home))
         return todo
 
-    def _after(self, paths: list[str], stop: list[str]) -> list[tuple[str, ...]]:
+    def _write(self, changed: dict[str, bytes], paths: list[str]) -> None:
+        """Nothing was stopped yet: units that cannot be loaded are put back as they were."""
+        back = unit_files.replace(changed)
+        self._do((*self._systemctl, "daemon-reload"))
+        for name in map(os.path.basename, paths):
+            known = self._state(name)["LoadState"]
+            if known != "loaded":
+                self._print_tail()
+                back()
+                self._do((*self._systemctl, "daemon-reload"))
+                raise HostError(f"{name} would not load ({known}); all of it is as it was")
+
+    def _stop(self, names: list[str]) -> None:
+        """What is up; of what could not be loaded, systemctl says that it is no unit."""
+        up = [name for name in names if self._is_up(name)]
+        if up:
+            self._do((*self._systemctl, "stop", *up))
+
+    def _after(self, paths: list[str]) -> list[tuple[str, ...]]:
         names = sorted(os.path.basename(path) for path in paths)
         names.reverse()  # the socket before the service, which would hold its port
-        todo = [(*self._systemctl, "daemon-reload"), (*self._systemctl, "enable", "--now", *names)]
-        return [(*self._systemctl, "stop", *stop), *todo] if stop else todo
+        return [(*self._systemctl, "daemon-reload"), (*self._systemctl, "enable", "--now", *names)]
 
     def _needs_systemd(self) -> None:
         if not os.path.isdir(BOOTED):
@@ -171,7 +189,8 @@ class Systemd:
     def _shadows_nobody(self, state: dict[str, str]) -> None:
         """A unit of this name may come from a package: ours would take its place unseen."""
         there = state["FragmentPath"]
-        if there and there != self._path(self._service) and not self._given.force:
+        ours = os.path.realpath(self._path(self._service))
+        if there and os.path.realpath(there) != ours and not self._given.force:
             raise HostError(f"{there} has that name already: choose another --name (or --force)")
 
     def _state(self, unit: str) -> dict[str, str]:
@@ -195,9 +214,7 @@ class Systemd:
     def _do(self, argv: tuple[str, ...]) -> commands.Result:
         """Run it; raises HostError with its words, and the journal's last of a job that failed."""
         job = bool({"--now", "restart", "stop"}.intersection(argv))
-        done = commands.run(
-            list(argv), JOB_LIMIT_S if job else ASK_LIMIT_S, env=environment()
-        )
+        done = commands.run(list(argv), JOB_LIMIT_S if job else ASK_LIMIT_S, env=environment())
         if done.status == 0:
             return done
         if job and self._state(self._service)["ActiveState"] != "active":

@@ -81,6 +81,7 @@ Description=The socket of the Parachute hub ({name})
 ListenStream={address}
 FileDescriptorName=http
 BindIPv6Only=both
+FreeBind=yes
 
 [Install]
 WantedBy=sockets.target
@@ -89,7 +90,7 @@ WantedBy=sockets.target
 
 class Wanted(NamedTuple):
     """What is to be kept alive: `command` is the whole argument list; `user` is empty for a unit
-    of a user's own manager."""
+    of a user's own manager; `online`: the address to listen on is one of some network's."""
 
     name: str
     user: str
@@ -98,6 +99,7 @@ class Wanted(NamedTuple):
     writable: tuple[str, ...]
     stop_s: float
     socket: str = ""
+    online: bool = False
 
 
 def name_problem(name: str) -> str | None:
@@ -136,15 +138,15 @@ def files(wanted: Wanted) -> dict[str, str]:
         socket = f"{wanted.name}.socket"
         mine = "" if wanted.user else "--user "
         edit = f"systemctl {mine}edit {socket}"
-        texts[socket] = SOCKET.format(
-            mark=MARK, edit=edit, name=wanted.name, address=wanted.socket
-        )
+        texts[socket] = SOCKET.format(mark=MARK, edit=edit, name=wanted.name, address=wanted.socket)
     return texts
 
 
 def _service(wanted: Wanted) -> str:
     system = bool(wanted.user)
     after = "After=network.target\n" if system else ""
+    if system and wanted.online:  # a user's manager knows of no such target
+        after += "Wants=network-online.target\nAfter=network-online.target\n"
     if wanted.socket:
         after += f"Requires={wanted.name}.socket\nAfter={wanted.name}.socket\n"
     return SERVICE.format(

@@ -11,6 +11,7 @@ from unittest import mock
 
 from hub_upgrade.cli import unit, unit_systemd
 from hub_upgrade.domain.units import MARK
+from hub_upgrade.host import interpreter
 from tests.cli.scene import CliCase
 from tests.e2e.harness import build
 
@@ -95,6 +96,18 @@ class Showing(UnitCase):
             line = "$ systemctl enable --now parachute-hub.socket parachute-hub.service\n"
             self.assertIn(line, out)
 
+    def test_the_network_is_waited_for_only_where_it_brings_the_address(self) -> None:
+        for host, waits in (
+            ("127.0.0.1", False), ("localhost", False), ("[::1]", False), ("::", False),
+            ("0.0.0.0", False), ("192.168.1.5", True), ("fd00::1", True), ("hub.lan", True),
+        ):  # fmt: skip
+            install = ("install", "--as-root", "--dry-run", "--host", host)
+            _code, out, _err = self.unit(*install)
+            self.assertEqual("\nWants=network-online.target\n" in out, waits, host)
+        _code, out, _err = self.unit("install", "--as-root", "--dry-run", "--socket", "--host",
+                                     "192.168.1.5")  # fmt: skip
+        self.assertNotIn("network-online", out)
+
     def test_launchds_job_is_shown_anywhere(self) -> None:
         self.becomes(65534)
         code, out, _err = self.unit("install", "--launchd", "--dry-run")
@@ -109,7 +122,7 @@ class Showing(UnitCase):
     def test_the_other_actions_tell_what_they_would_run(self) -> None:
         self.service.write_text(f"# {MARK}\n")
         for action, line in (
-            ("uninstall", "$ systemctl disable --now parachute-hub.service\n"),
+            ("uninstall", "$ systemctl stop parachute-hub.service\n$ systemctl disable para"),
             ("restart", "$ systemctl restart parachute-hub.service\n"),
             ("logs", "$ journalctl --unit=parachute-hub.service --lines=7 --follow\n"),
         ):
@@ -140,6 +153,15 @@ class Refusing(UnitCase):
             self.assertEqual((code, out), (2, ""), err)
             self.assertIn(words, err)
         self.assertEqual(os.listdir(self.directory), [])
+
+    def test_a_python_that_systemd_would_not_start_is_refused_and_launchd_starts_it(self) -> None:
+        for odd in "$'\"\\":
+            self.replace(interpreter, "find", f"/opt/a{odd}b/python3".__str__)
+            code, _out, err = self.unit("install", "--as-root", "--dry-run")
+            self.assertEqual(code, 2, odd)
+            self.assertIn("systemd cannot start /opt/a", err)
+        self.replace(sys, "platform", "darwin")
+        self.assertEqual(self.unit("install", "--as-root", "--dry-run")[0], 0)
 
     def test_only_root_chooses_who_runs_it(self) -> None:
         self.becomes(65534)

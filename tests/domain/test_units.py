@@ -122,6 +122,13 @@ class Services(unittest.TestCase):
             run = service(SYSTEM._replace(user=user))["[Service]"]
             self.assertEqual(run["CapabilityBoundingSet"], [allowed])
 
+    def test_an_address_that_the_network_brings_is_waited_for_where_one_can(self) -> None:
+        late = service(SYSTEM._replace(online=True))["[Unit]"]
+        self.assertEqual(late["Wants"], ["network-online.target"])
+        self.assertEqual(late["After"], ["network.target", "network-online.target"])
+        for wanted in (SYSTEM, OWN._replace(online=True)):
+            self.assertNotIn("network-online", units.files(wanted)["parachute-hub.service"])
+
     def test_a_tmp_of_its_own_would_hide_what_lies_in_tmp(self) -> None:
         plain = SYSTEM._replace(home="/h", command=COMMAND[:-1])
         self.assertEqual(service(plain)["[Service]"]["PrivateTmp"], ["yes"])
@@ -152,6 +159,7 @@ class Services(unittest.TestCase):
         found = sections(texts["parachute-hub.socket"])
         self.assertEqual(found["[Socket]"]["ListenStream"], ["[::]:1939"])
         self.assertEqual(found["[Socket]"]["FileDescriptorName"], ["http"])
+        self.assertEqual(found["[Socket]"]["FreeBind"], ["yes"])
         self.assertEqual(found["[Install]"], {"WantedBy": ["sockets.target"]})
         for text in texts.values():
             self.assertIn(units.MARK, text.partition("\n")[0])

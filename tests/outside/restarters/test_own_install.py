@@ -153,6 +153,31 @@ class Installing(OwnCase):
                     self.all_known(unit)
                     self.little_exposed(self.file_of(unit))
 
+    def test_with_a_drop_in_that_cannot_be_loaded_nothing_is_stopped_and_all_is_removed(
+        self,
+    ) -> None:
+        for unit in self.in_both("wrong"):
+            with self.subTest(unit.scope):
+                unit.install("--socket")
+                before = unit.show("MainPID", "InvocationID", "NRestarts")
+                unit.drop_in("ExecStart=/bin/true")  # a second one
+                files = self.everything()
+                unit.port += 100
+                for words in ((), ("--socket",)):
+                    refused = unit.unit("install", *unit.installing(*words))
+                    self.assertEqual(refused.returncode, 1, refused.stdout)
+                    self.assertIn("would not load (bad-setting); all of it is", refused.stderr)
+                    self.assertIn("more than one ExecStart=", refused.stderr)
+                unit.port -= 100
+                self.assertEqual(unit.show("MainPID", "InvocationID", "NRestarts"), before)
+                self.assertEqual(names(self.everything()), names(files))
+                unit.wait_healthy()
+                if unit.scope == "system":
+                    unit.systemctl("stop")
+                done = unit.unit("uninstall")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual(unit.version(), "")
+
     def all_known(self, unit: OwnUnit) -> None:
         mine = "" if unit.scope == "system" else "--user "
         told = self.machine.asked(
@@ -174,6 +199,11 @@ class Installing(OwnCase):
         told = self.machine.sh(f"systemd-analyze security --no-pager --offline=yes {file}")
         line = next(line for line in told.splitlines() if "Overall exposure level" in line)
         self.assertLessEqual(float(line.split(":")[1].split()[0]), MOST_EXPOSED, told)
+
+
+def names(files: set[str]) -> set[str]:
+    """The paths alone."""
+    return {line.split()[0] for line in files}
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class Socket(OwnCase):
                 self.taken_up(unit)
                 self.started_by_a_request(unit)
                 self.nobody_refused(unit)
+                self.there_before_its_address(unit)
                 self.assertEqual(unit.unit("uninstall").returncode, 0)
                 self.assertEqual(unit.version(), "")
                 left = self.machine.systemctl("cat", f"{unit.name}.socket", scope=scope)
@@ -65,6 +66,12 @@ class Socket(OwnCase):
         self.assertEqual(report.wrong, [])
         self.assertEqual({version for _status, version in report.answers}, {"1.0.0", "1.1.0"})
         self.taken_up(unit)
+
+    def there_before_its_address(self, unit: OwnUnit) -> None:
+        """As at a boot, when the network has not brought it yet."""
+        unit.install("--socket", "--host", "10.9.9.9", healthy=False)
+        became(unit, "active")
+        self.assertIn("10.9.9.9", self.machine.sh(f"ss -Htln 'sport = :{unit.port}'"))
 
     def another_start(self, unit: OwnUnit, *words: str) -> None:
         """By systemctl, and waited for."""
