@@ -49,9 +49,10 @@ def semantic(text: str) -> str | None:
 
 
 def told(value: object) -> str:
-    """The version that a program tells of itself, as everything here writes it; "" for none."""
-    text = value[:LONGEST_VERSION] if isinstance(value, str) else ""
-    return normal(text) if is_version(text) else semantic(text) or text
+    """The version that a program, or what lies on the disk, tells of itself, as everything here
+    writes it, without build metadata; "" for none."""
+    text = value.strip()[:LONGEST_VERSION] if isinstance(value, str) else ""
+    return normal(text).partition("+")[0] if is_version(text) else semantic(text) or text
 
 
 def sort_key(text: str) -> SortKey:

@@ -17,6 +17,7 @@ from hub_upgrade.domain.versions import (
     is_version,
     normal,
     sort_key,
+    told,
 )
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.shapes import NamedTuple
@@ -46,15 +47,15 @@ class Followed(NamedTuple):
 
 
 def version_in(read: Callable[[str], bytes], commit: str) -> str:
-    """The version that a tree says of itself: package.json's, VERSION's, or its commit's; `read`
-    gives the content of a file, b"" for none."""
+    """The version that a tree says of itself, as a hub that runs would be read: package.json's,
+    VERSION's, or its commit's; `read` gives the content of a file, b"" for none."""
     try:
         found = json.loads(read("package.json"))["version"]
     except (ValueError, TypeError, KeyError, RecursionError):
         found = None
     if not _is_told(found):
         found = read("VERSION").decode("utf-8", "replace").strip()
-    return str(found) if _is_told(found) else commit[:SHORT_COMMIT]
+    return told(found if _is_told(found) else commit[:SHORT_COMMIT])
 
 
 def _is_told(text: object) -> bool:
@@ -95,7 +96,7 @@ class Targets:
             note = f"{self._name(ref)} lacks commits that are here: the checkout stays as it is"
             commit = self._head
         found = self.version_of(commit)
-        if version and found not in (normal(version), commit[:SHORT_COMMIT]):
+        if version and found not in (told(version), told(commit[:SHORT_COMMIT])):
             note = f"the tag {self._name(ref)} holds version {found}"
         if commit != self._head:
             self._git.refuse_dirty(self._place)

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 
+from hub_upgrade.domain.versions import told
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import files
 from hub_upgrade.host.commands import Result
@@ -54,7 +55,7 @@ class NodeSource(PackageSource):
         latest, rc = _text(tags, "latest"), _text(tags, "rc")
         wanted, note = self.pinned(channel, version, latest, rc)
         found = self._view(wanted)
-        if found is None or found["version"] != wanted:
+        if found is None or told(found["version"]) != wanted:
             raise self.refusal(wanted, latest, rc)
         return Resolved(wanted, _text(found.get("dist"), "integrity") or "", note)
 

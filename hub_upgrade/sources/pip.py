@@ -33,12 +33,11 @@ class PipSource(PackageSource):
     name = "pip"
 
     def version_on_disk(self) -> str:
-        """As the distribution's METADATA says, in the other way of writing where there is one."""
+        """As the distribution's METADATA says."""
         path = os.path.join(self._distribution(), "METADATA")
         for line in files.read_regular(path).decode("utf-8", "replace").splitlines():
             if line.startswith("Version:"):
-                version = line.partition(":")[2].strip()
-                return semantic(version) or version
+                return line.partition(":")[2]
         return ""
 
     def resolve(self, channel: str, version: str | None) -> Resolved:

@@ -11,7 +11,7 @@ import shutil
 
 from hub_upgrade.domain.installed import Installed
 from hub_upgrade.domain.operation import TREE, Undo
-from hub_upgrade.domain.versions import choose, is_version, normal
+from hub_upgrade.domain.versions import choose, is_version, told
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import commands
 from hub_upgrade.host.children import environment
@@ -87,7 +87,7 @@ class PackageSource:
     def installed(self) -> Installed:
         """The version that the package on the disk bears, "" for none that can be read."""
         try:
-            return Installed(self.version_on_disk())
+            return Installed(told(self.version_on_disk()))
         except (OSError, Unreadable, ValueError):
             return Installed("")
 
@@ -159,7 +159,7 @@ class PackageSource:
     ) -> tuple[str, str]:
         """The one version that is meant, and a note; raises RefusedError."""
         if version:
-            return normal(version), ""
+            return told(version), ""
         for tag in (latest, rc) if channel == "rc" else (latest,):
             if tag is not None and not is_version(tag):
                 raise RefusedError(
@@ -170,7 +170,7 @@ class PackageSource:
         wanted, note = choose(channel, latest, rc)
         if wanted is None:
             raise self.refusal(f"a version for {channel}", latest, rc)
-        return normal(wanted), note
+        return told(wanted), note
 
     def refusal(self, what: str, latest: str | None, rc: str | None) -> RefusedError:
         """That there is no such thing, and what there is."""

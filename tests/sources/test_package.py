@@ -52,6 +52,10 @@ class Asked(unittest.TestCase):
             source = self.source("npm", answer("1.1.0", **TAGS), answer(version))
             self.assertEqual(source.resolve(channel, None), (version, "sha512-" + version, ""))
 
+    def test_build_metadata_has_no_part_in_a_version(self) -> None:
+        source = self.source("npm", answer("1.1.0", **TAGS), answer("1.1.0+b"))
+        self.assertEqual(source.resolve("latest", "v1.1.0+a").version, "1.1.0")
+
     def test_an_answer_for_another_version_is_none(self) -> None:
         source = self.source("bun", answer("1.1.0", **TAGS), answer("1.1.0"))
         self.refused(source, "rc", "9.9.9", "1.1.0 for latest and 1.2.0-rc.1 for rc")
@@ -101,7 +105,10 @@ class Asked(unittest.TestCase):
         own = self.prefix / "lib" / "node_modules" / "hub"
         self.assertEqual(self.source("npm").installed().version, "")
         own.mkdir(parents=True)
-        for text, version in (('{"version": "1.0.0"}', "1.0.0"), ("{", ""), ("[]", ""), ("{}", "")):
+        for text, version in (
+            ('{"version": "1.0.0"}', "1.0.0"), ('{"version": "v1.0.0+build.7"}', "1.0.0"),
+            ("{", ""), ("[]", ""), ("{}", ""),
+        ):  # fmt: skip
             (own / "package.json").write_text(text)
             self.assertEqual(self.source("npm").installed().version, version, text)
 
