@@ -38,11 +38,12 @@ from hub_upgrade.domain.operation import (
 )
 from hub_upgrade.domain.settle import NEXT_START
 from hub_upgrade.domain.versions import is_version, naming
-from hub_upgrade.errors import HostError
+from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import operation_log
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.shapes import Any
+from hub_upgrade.upgrade.accept import LEAVING_S
 
 POLL_S = 0.2
 FOLLOW_LIMIT_S = 2 * 3600.0
@@ -168,7 +169,7 @@ def through_hub(
     home: Home, hub: Client, path: str, body: dict[str, Any], arguments: Arguments
 ) -> int:
     """Ask the hub that runs, follow to the end, and say how it went; returns the exit code."""
-    accepted = hub.post(path, body)
+    accepted = _posted(home, hub, path, body)
     operation_id = str(accepted.get("operation_id"))
     if arguments.no_wait:
         return told_accepted(accepted, arguments)
@@ -177,6 +178,20 @@ def through_hub(
     except KeyboardInterrupt:
         return interrupted(arguments.prog, "goes on")
     return conclude(home, end, arguments)
+
+
+def _posted(home: Home, hub: Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Ask, and again where an operation that has ended is in the way: its helper tidies up."""
+    deadline = time.monotonic() + LEAVING_S
+    while True:
+        try:
+            return hub.post(path, body)
+        except RefusedError as error:
+            record = StatusStore(home).read()
+            leaving = record is not None and record.finished and time.monotonic() < deadline
+            if error.code != "upgrade_in_flight" or not leaving:
+                raise
+        time.sleep(POLL_S)
 
 
 def _reader(home: Home, hub: Client, operation_id: str) -> Callable[[], Operation | None]:

@@ -49,6 +49,9 @@ TIDYING_S = 0.2
 a helper that has written its last word holds it for the moment of its exit."""
 TIDYING_POLL_S = 0.01
 TIDYING_REST_S = 2.0
+LEAVING_S = 5.0
+"""How long, without a loop to hold up, for the helper of an operation that has ended: it removes
+what had been kept."""
 ECHO_CHARACTERS = 100
 EXIT_IN_FLIGHT = 4
 
@@ -59,15 +62,17 @@ SurveyNow = Callable[[], Survey]
 
 class Patience:
     """The wait for such a lock holds up the hub's one loop: however many ask, that is TIDYING_S
-    at once, and again only TIDYING_REST_S after it was in vain."""
+    at once, and again only TIDYING_REST_S after it was in vain. Where an operation has ended it
+    is `ended_s`, in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended_s: float = TIDYING_S) -> None:
+        self._ended_s = ended_s
         self._in_vain_at = float("-inf")
 
-    def over(self, since: float) -> bool:
+    def over(self, since: float, ended: bool) -> bool:
         """Whether who waits since this moment has waited for long enough; monotonic seconds."""
         now = time.monotonic()
-        if now - since > TIDYING_S:
+        if now - since > (self._ended_s if ended else TIDYING_S):
             self._in_vain_at = now
         return now - self._in_vain_at < TIDYING_REST_S
 
@@ -267,7 +272,7 @@ def take_operation(desk: Desk) -> Lock:
         record = desk.store.read()
         if record is not None and not record.finished:
             raise _in_flight(f"{record.kind} {record.operation_id} is in flight ({record.phase})")
-        if desk.patience.over(since):
+        if desk.patience.over(since, record is not None):
             raise _in_flight("another process holds operation.lock; try again in a moment")
         time.sleep(TIDYING_POLL_S)
 

@@ -24,7 +24,7 @@ from hub_upgrade.sources.git import GitSource
 from hub_upgrade.sources.package import package_source
 from hub_upgrade.sources.pyz import PyzSource
 from hub_upgrade.upgrade import hooks, recovery
-from hub_upgrade.upgrade.accept import Desk, Patience, StartHelper
+from hub_upgrade.upgrade.accept import LEAVING_S, Desk, Patience, StartHelper
 from hub_upgrade.upgrade.hub_watch import HubWatch
 from hub_upgrade.upgrade.ports import Rewriter
 from hub_upgrade.upgrade.survey import survey
@@ -91,8 +91,9 @@ def desk(
     config = read_config(home)[0]
     persists = config["home_persists"]
     survey_now = surveyor(home, config["hub"], persists) if config["hub"] is not None else None
+    patience = Patience(LEAVING_S)
     return Desk(
-        home, StatusStore(home), now, where, None, survey_now, alive, start, Patience(), persists
+        home, StatusStore(home), now, where, None, survey_now, alive, start, patience, persists
     )
 
 

@@ -183,6 +183,22 @@ class FollowTest(CliCase):
         self.hub.replies[STATUS] = stopped
         self.assertEqual(0, self.upgrade()[0])
 
+    def test_an_operation_that_has_ended_and_whose_helper_tidies_up_is_waited_for(self) -> None:
+        busy = {"error": "upgrade_in_flight", "error_description": "another process holds it"}
+        answers = [(409, busy), (409, busy), (202, ACCEPTED)]
+        self.hub.replies["/api/hub/upgrade"] = lambda: answers.pop(0)
+        self.records(PROVEN)
+        StatusStore(self.home).claim(PROVEN._replace(operation_id="the-one-before"))
+        self.assertEqual(0, self.upgrade()[0])
+        self.assertEqual(3, len(self.posted()))
+        answers += [(409, busy)] * 99
+        with mock.patch.object(follow, "LEAVING_S", 0.0):
+            self.assertEqual(4, self.upgrade()[0])
+        StatusStore(self.home).claim(START)
+        left = len(answers)
+        self.assertEqual(4, self.upgrade()[0])
+        self.assertEqual(left - 1, len(answers))
+
     def test_another_source_than_the_hub_s_is_wrong_usage(self) -> None:
         code, _out, err = self.upgrade("--releases", "/elsewhere")
         self.assertEqual((2, 1), (code, err.count("\n")))

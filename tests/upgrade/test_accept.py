@@ -20,7 +20,7 @@ from hub_upgrade.host import boot_store, files, processes
 from hub_upgrade.host.files import Lock
 from hub_upgrade.host.status_store import MemoryStatusStore, StatusStore
 from hub_upgrade.upgrade import accept
-from hub_upgrade.upgrade.accept import Desk, accept_rollback, accept_upgrade
+from hub_upgrade.upgrade.accept import Desk, Patience, accept_rollback, accept_upgrade
 from hub_upgrade.upgrade.survey_record import Survey
 from tests.upgrade.scene import Scene
 
@@ -105,6 +105,24 @@ class Accept(Scene):
         self.assertLess(clock.slept, 2 * accept.TIDYING_S)
         lock.release()
         self.assertEqual(self.upgrade(desk).phase, op.PENDING)
+
+    def test_who_has_no_loop_to_hold_up_waits_for_a_helper_that_tidies_up_after_its_end(
+        self,
+    ) -> None:
+        lock = self.take()
+        desk = self.desk(self.keep, patience=Patience(accept.LEAVING_S))
+        with mock.patch.object(accept, "time", Clock()) as clock:
+            self.refused(desk)
+            self.assertLess(clock.slept, 2 * accept.TIDYING_S, "no operation has ended")
+        self.store.claim(Operation("ended", phase=op.SUCCEEDED))
+        with mock.patch.object(accept, "time", Clock()) as clock:
+            self.refused(self.desk(self.keep))
+            self.assertLess(clock.slept, 2 * accept.TIDYING_S)
+        desk = self.desk(self.keep, patience=Patience(accept.LEAVING_S))
+        with mock.patch.object(accept, "time", Clock()) as clock:
+            self.refused(desk)
+            self.assertAlmostEqual(clock.slept, accept.LEAVING_S, delta=0.1)
+        lock.release()
 
     def test_the_channel_is_a_closed_set_and_a_bad_one_is_echoed_in_part(self) -> None:
         for bad in ("beta", "", "LATEST", 3, ["rc"], "x" * 10_000):
