@@ -86,9 +86,9 @@ def parse_serve_flags(argv: list[str]) -> dict[str, str]:
         if name not in SERVE_VALUES:
             raise UsageError(f"unknown argument {word[:100]!r}; see: hub.pyz serve --help")
         if not equals:
-            if not rest:
-                raise UsageError(f"--{name} needs a value; see: hub.pyz serve --help")
-            value = rest.pop(0)
+            value = rest.pop(0) if rest else ""
+        if not value:
+            raise UsageError(f"--{name} needs a value; see: hub.pyz serve --help")
         flags[name] = value
     return flags
 

@@ -86,9 +86,10 @@ class FlagsTest(SettingsTest):
 
     def test_a_flag_without_its_value_is_wrong_usage(self) -> None:
         for name in settings.SERVE_VALUES:
-            with self.assertRaises(UsageError) as caught:
-                parse_serve_flags([f"--{name}"])
-            self.assertIn(f"--{name} needs a value", caught.exception.sentence)
+            for argv in ([f"--{name}"], [f"--{name}="], [f"--{name}", ""]):
+                with self.subTest(argv=argv), self.assertRaises(UsageError) as caught:
+                    parse_serve_flags(argv)
+                self.assertIn(f"--{name} needs a value", caught.exception.sentence)
 
 
 class PortTest(SettingsTest):

@@ -27,14 +27,13 @@ def main(argv: list[str]) -> int:
 def health(argv: list[str]) -> int:
     """Whether a hub answers, within 3 s, in one line. Takes no lock and touches no file."""
     root = os.environ.get("PARACHUTE_HOME") or "~/.parachute"
-    if argv[:1] == ["--config-dir"] and len(argv) == 2:
-        root = argv[1]
-    elif len(argv) == 1 and argv[0].startswith("--config-dir="):
-        root = argv[0].partition("=")[2]
+    words = [*"".join(argv[:1]).split("=", 1), *argv[1:]]
+    named = words[0] == "--config-dir" and len(words) < 3
+    if named and any(words[1:]):
+        root = words[1]
     elif argv:
-        what = "--config-dir needs a value" if argv == ["--config-dir"] else "unknown argument"
-        shown = "" if argv == ["--config-dir"] else f" {argv[0][:100]!r}"
-        print(f"hub.pyz doctor: {what}{shown}; see: hub.pyz doctor --help", file=sys.stderr)
+        what = "--config-dir needs a value" if named else f"unknown argument {argv[0][:100]!r}"
+        print(f"hub.pyz doctor: {what}; see: hub.pyz doctor --help", file=sys.stderr)
         return 2
     until = time.monotonic() + LIMIT_S
     failed = []

@@ -96,7 +96,7 @@ class PipSource(PackageSource):
                 f"{self.package} in {tree} is a link to a checkout (an editable install): pip "
                 "would put a package in its place; nothing was changed",
             )
-        return Layout(tree, self.beside(), self.beside(), tuple(self._elsewhere(tree)))
+        return Layout(tree, self.beside(), self.beside(), tuple(self.outside(tree)))
 
     def beside(self) -> str:
         return os.path.realpath(self.prefix)
@@ -136,14 +136,20 @@ class PipSource(PackageSource):
         pattern = os.path.join(glob.escape(self.prefix), "lib*", "python3*", "*-packages")
         return sorted({os.path.realpath(site) for site in glob.glob(pattern)})
 
-    def _elsewhere(self, tree: str) -> list[str]:
-        """What the environment's distributions have below the prefix, but outside of the tree."""
+    def outside(self, tree: str) -> list[str]:
+        """What the tree's distributions have below the prefix, but outside of it.
+
+        RECORD tells, and is written last: of what a killed pip left, its commands are known.
+        """
         prefix, found = self.beside(), set()
-        for record in glob.glob(os.path.join(glob.escape(tree), "*.dist-info", "RECORD")):
-            with open(record, encoding="utf-8", errors="surrogateescape") as lines:
-                named = (line.rpartition(",")[0].rpartition(",")[0] for line in lines
-                         if line.startswith("../"))  # fmt: skip
-                found |= {os.path.relpath(os.path.join(tree, path), prefix) for path in named}
+        for distribution in glob.glob(os.path.join(glob.escape(tree), "*.dist-info")):
+            record = _lines(os.path.join(distribution, "RECORD"))
+            named = [line.rpartition(",")[0].rpartition(",")[0] for line in record
+                     if line.startswith("../")]  # fmt: skip
+            if not record:
+                commands_file = os.path.join(distribution, "entry_points.txt")
+                named = [os.path.join(prefix, "bin", name) for name in _commands(commands_file)]
+            found |= {os.path.relpath(os.path.join(tree, path), prefix) for path in named}
         return [path for path in found
                 if not path.startswith("../") and os.path.lexists(os.path.join(prefix, path))]
 
@@ -155,6 +161,26 @@ class PipSource(PackageSource):
             return bool(told["dir_info"]["editable"])
         except (OSError, ValueError, LookupError, TypeError):
             return False
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+def _commands(path: str) -> list[str]:
+    """The names of the commands in an entry_points.txt."""
+    section, found = "", []
+    for line in _lines(path):
+        name, mark, _ = line.partition("=")
+        if line.startswith("["):
+            section = line.strip()
+        elif mark and section in ("[console_scripts]", "[gui_scripts]"):
+            found.append(name.strip())
+    return found
 
 
 def _normal(name: str) -> str:

@@ -79,6 +79,10 @@ class PackageSource:
         """What a tool that failed says about it."""
         return result.last_line()
 
+    def outside(self, tree: str) -> list[str]:  # noqa: ARG002 - links into it are found without
+        """What belongs to the tree elsewhere below the prefix."""
+        return []
+
     def clear_litter(self) -> None:
         """Remove what a killed tool left beside the package; never raises."""
 
@@ -116,7 +120,7 @@ class PackageSource:
         if not kept:
             raise HostError(f"{undo.value[:200]} is nothing that was kept of {self.package}")
         sink(f"putting back {self.package} from {kept}\n".encode())
-        trees.put_back(kept)
+        trees.put_back(kept, self.outside)
         self.clear_litter()
         sink(f"{self.package} {self.installed().version} is back\n".encode())
         return ""

@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import stat
+from collections.abc import Callable, Iterable
 
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import files, mounts
@@ -18,14 +19,14 @@ from hub_upgrade.host.files import Unreadable
 from hub_upgrade.shapes import Any, NamedTuple
 
 KEPT = ".parachute-kept-"
+Outside = Callable[[str], Iterable[str]]
 MAKING, REPLACED, DOOMED = ".making", ".replaced", ".doomed"
 """Ends of the names of what is not whole, or no longer wanted."""
-HEAD_BYTES = 512
 
 
 class Layout(NamedTuple):
     """The real path of the directory, the prefix that it belongs to, where it is kept, and what
-    belongs to it elsewhere below the prefix (relative paths; commands are found without)."""
+    belongs to it elsewhere below the prefix (relative paths; links into it are found without)."""
 
     tree: str
     prefix: str
@@ -34,7 +35,7 @@ class Layout(NamedTuple):
 
 
 def keep(layout: Layout, name: str, wanted: str = "") -> str:
-    """Copy the directory and its commands aside, durably; the copy's path.
+    """Copy the directory, and what belongs to it, aside, durably; the copy's path.
 
     The same name again begins anew. Other copies of it go, but for the `wanted` one. Raises
     HostError, with nothing left behind.
@@ -71,11 +72,14 @@ def is_kept(kept: str) -> bool:
     return os.path.isdir(os.path.join(kept, "tree"))
 
 
-def put_back(kept: str) -> None:
+def put_back(kept: str, outside: Outside = lambda _tree: ()) -> None:
     """Put the copy in the directory's place, whatever is left of that; again goes on where it was
-    killed, or does nothing. Raises HostError or OSError."""
+    killed, or does nothing. `outside` tells what belongs to a tree elsewhere, as in Layout: what
+    came since is removed. Raises HostError or OSError."""
     layout = _layout_of(kept)
     copy, replaced = os.path.join(kept, "tree"), kept + REPLACED
+    for path in set(outside(layout.tree)).difference(layout.outside):
+        os.unlink(os.path.join(layout.prefix, path))
     if os.path.lexists(copy):
         if os.path.lexists(layout.tree):
             shutil.rmtree(replaced, ignore_errors=True)
@@ -156,7 +160,7 @@ def _is_of(kept: str, tree: str) -> bool:
 
 
 def _commands(layout: Layout) -> list[str]:
-    """The commands that lead into the directory, as `bin/NAME`."""
+    """The commands that are links into the directory, as `bin/NAME`."""
     try:
         names = os.listdir(os.path.join(layout.prefix, "bin"))
     except FileNotFoundError:
@@ -166,14 +170,7 @@ def _commands(layout: Layout) -> list[str]:
 
 
 def _leads_into(layout: Layout, path: str) -> bool:
-    """A link into it, or a script that the environment's own Python runs: pip made that."""
-    if os.path.islink(path):
-        return os.path.realpath(path).startswith(layout.tree + os.sep)
-    if not os.path.isfile(path):
-        return False
-    with open(path, "rb") as file:
-        head = file.read(HEAD_BYTES)
-    return head.startswith(b"#!") and os.fsencode(layout.prefix) + b"/bin/python" in head
+    return os.path.islink(path) and os.path.realpath(path).startswith(layout.tree + os.sep)
 
 
 def _copy(source: str, target: str) -> None:

@@ -219,8 +219,10 @@ class LocksTest(DoctorCase):
         self.taken(self.home.operation_lock)
         with mock.patch.object(Lock, "try_take", wraps=Lock.try_take) as taking:
             self.run_command(doctor.main)
-        self.assertEqual([mock.call(self.home.serve_lock, shared=True)] * taking.call_count,
-                         taking.call_args_list)
+        self.assertEqual(
+            [mock.call(self.home.serve_lock, shared=True)] * taking.call_count,
+            taking.call_args_list,
+        )
 
 
 class LeftoversTest(DoctorCase):
@@ -234,7 +236,8 @@ class LeftoversTest(DoctorCase):
 
     def test_each_thing_that_lies_about_is_told_with_what_to_do(self) -> None:
         for name, words in (
-            ("tokens.json.corrupt", "look into it"), (".serve.json.0123.tmp", "the next upgrade"),
+            ("tokens.json.corrupt", "look into it"),
+            (".serve.json.0123.tmp", "the next upgrade"),
             ("releases/.staging-preflight-01", "the next upgrade"),
             ("releases/notes.txt", "nobody knows"),
             ("releases/boot.json.corrupt-12ab", "look into it"),
@@ -280,8 +283,15 @@ class LeftoversTest(DoctorCase):
         self.finds("last operation", "ok", "1.0.0 -> 1.1.0")
 
     def test_no_state_of_the_files_is_a_crash(self) -> None:
-        for path in (self.home.status, self.home.serve_json, self.home.boot_json,
-                     self.home.next_json, self.home.tokens, self.home.history, self.home.hub_json):
+        for path in (
+            self.home.status,
+            self.home.serve_json,
+            self.home.boot_json,
+            self.home.next_json,
+            self.home.tokens,
+            self.home.history,
+            self.home.hub_json,
+        ):
             for content in (b"", b"{", b"[]", b"{}", os.urandom(50)):
                 with open(path, "wb") as file:
                     file.write(content)
@@ -327,8 +337,13 @@ class HealthTest(CliCase):
 
     def test_what_answers_must_be_a_hub(self) -> None:
         hub = self.serve()
-        for status, body in ((200, {}), (200, []), (500, {"service": "parachute-hub"}),
-                             (200, {"service": "another", "version": "1"}), (200, None)):
+        for status, body in (
+            (200, {}),
+            (200, []),
+            (500, {"service": "parachute-hub"}),
+            (200, {"service": "another", "version": "1"}),
+            (200, None),
+        ):
             self.replies(hub, status, body)
             code, _out, err = self.health()
             self.assertEqual(1, code)
@@ -376,15 +391,26 @@ class HealthTest(CliCase):
         done = subprocess.run([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE,
                               text=True, check=True)  # fmt: skip
         loaded = set(done.stdout.split())
-        self.assertFalse(loaded & {"http.client", "ssl", "argparse", "subprocess", "typing",
-                                   "hub_upgrade.cli.checkup", "hub_upgrade.settings"})
+        self.assertFalse(
+            loaded
+            & {
+                "http.client",
+                "ssl",
+                "argparse",
+                "subprocess",
+                "typing",
+                "hub_upgrade.cli.checkup",
+                "hub_upgrade.settings",
+            }
+        )
 
     def test_wrong_usage_is_one_line(self) -> None:
         for argv in (["--health", "--bogus"], ["--health", "--json"], ["--bogus"]):
             code, out, err = self.run_command(doctor.main, *argv)
             self.assertEqual((2, "", 1), (code, out, err.count("\n")), argv)
         with contextlib.redirect_stderr(io.StringIO()):
-            self.assertEqual(2, doctor.health(["--config-dir"]))
+            for words in (["--config-dir"], ["--config-dir="], ["--config-dir", ""]):
+                self.assertEqual(2, doctor.health(words), words)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import unittest
 from pathlib import Path
@@ -120,6 +121,41 @@ class Asked(unittest.TestCase):
         self.assertEqual(self.source("pip").installed().version, "")
         (site / "hub-1.1.0rc2.dist-info" / "RECORD").write_text("")
         self.assertEqual(self.source("pip").installed().version, "1.1.0-rc.2")
+
+    def distribution(self, name: str, commands: str, record: bool = True) -> None:
+        """As pip installs one: RECORD comes last."""
+        site = self.prefix / "lib" / "python3.11" / "site-packages"
+        info = site / f"{name}.dist-info"
+        info.mkdir(parents=True)
+        (self.prefix / "bin").mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Version: {name.partition('-')[2]}\n")
+        told = "[console_scripts]\n" + "".join(f"{command} = x:y\n" for command in commands.split())
+        (info / "entry_points.txt").write_text(f"[other]\nmine = x:y\n{told}")
+        lines = "".join(f"../../../bin/{command},sha256=x,9\n" for command in commands.split())
+        for command in commands.split():
+            (self.prefix / "bin" / command).write_text(name)
+        if record:
+            (info / "RECORD").write_text(f"x.py,,\n{lines}")
+
+    def test_going_back_pip_takes_what_its_packages_have_and_nothing_else(self) -> None:
+        self.distribution("hub-1.0.0", "hub gone")
+        self.distribution("found-1.0.0", "found", record=False)  # a system's own may have none
+        mine = self.prefix / "bin" / "mine"
+        mine.write_text(f"#!{self.prefix}/bin/python\n")
+        source = self.source("pip")
+        undo = source.keep("a")
+        mine.write_text(f"#!{self.prefix}/bin/python\nmore\n")
+        (self.prefix / "bin" / "gone").unlink()
+        shutil.rmtree(self.prefix / "lib" / "python3.11" / "site-packages" / "hub-1.0.0.dist-info")
+        self.distribution("leaf-1.0.0", "leaf")
+        self.distribution("hub-1.1.0", "hub new", record=False)
+        for _ in range(2):
+            source.revert(undo, lambda _piece: None)
+            left = {path.name: path.read_text() for path in (self.prefix / "bin").iterdir()}
+            self.assertIn("more", left.pop("mine"))
+            self.assertEqual(
+                left, {"hub": "hub-1.0.0", "gone": "hub-1.0.0", "found": "found-1.0.0"}
+            )
 
     def test_a_missing_tool_is_a_sentence_and_127(self) -> None:
         with mock.patch.dict(os.environ, {"PATH": "", "HOME": str(self.prefix)}):

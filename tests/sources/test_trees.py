@@ -110,6 +110,19 @@ class Trees(unittest.TestCase):
         self.assertRaises(HostError, trees.put_back, kept)
         self.assertEqual(self.seen(), self.before)
 
+    def test_scripts_that_do_not_belong_to_it_are_neither_read_nor_touched(self) -> None:
+        """As where Python lies below the same prefix, and some are another user's."""
+        ours = f"#!{self.prefix}/bin/python3\n"
+        pip, ansible = self.prefix / "bin" / "pip", self.prefix / "bin" / "ansible"
+        pip.write_text(ours + "old")
+        with mock.patch.object(trees, "open", side_effect=PermissionError, create=True):
+            kept = trees.keep(self.layout, "a")
+        self.rewrite()
+        pip.write_text(ours + "new")
+        ansible.write_text(ours)
+        trees.put_back(kept)
+        self.assertEqual((pip.read_text(), ansible.read_text()), (ours + "new", ours))
+
     def test_what_the_killed_left_is_swept(self) -> None:
         for end in (trees.MAKING, trees.REPLACED, trees.DOOMED):
             (self.prefix / "lib" / f"{trees.KEPT}old{end}" / "tree").mkdir(parents=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hub_upgrade.domain.managed import Managed
+from hub_upgrade.domain.versions import told
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.sources.git import GitSource
 from tests.outside.sources.scene_git import GitScene, directory_for, git
@@ -53,7 +54,7 @@ class Channels(Checkout):
             self.assertEqual(self.resolve().version, "2.0.0", content)
         (author / "VERSION").unlink()
         commit = self.scene.commit()
-        self.assertEqual(self.resolve().version, commit[:12])
+        self.assertEqual(self.resolve().version, told(commit[:12]))
 
     def test_a_checkout_with_commits_of_its_own_on_top_stays_where_it_is(self) -> None:
         (self.scene.hub / "mine").write_text("mine")
@@ -272,7 +273,7 @@ class Installed(unittest.TestCase):
         (scene.hub / "package.json").write_text('{"version": "1.0.1"}')
         self.assertEqual(scene.make_source().installed(), ("1.0.1", scene.head()))
         (scene.hub / "package.json").unlink()
-        self.assertEqual(scene.make_source().installed(), (scene.head()[:12], scene.head()))
+        self.assertEqual(scene.make_source().installed(), (told(scene.head()[:12]), scene.head()))
 
 
 class Signatures(Checkout):
