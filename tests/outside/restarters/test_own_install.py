@@ -152,31 +152,26 @@ class Installing(OwnCase):
                     self.run_by_root(unit)
                     self.all_known(unit)
                     self.little_exposed(self.file_of(unit))
+                self.with_a_wrong_line(unit)
 
-    def test_with_a_drop_in_that_cannot_be_loaded_nothing_is_stopped_and_all_is_removed(
-        self,
-    ) -> None:
-        for unit in self.in_both("wrong"):
-            with self.subTest(unit.scope):
-                unit.install("--socket")
-                before = unit.show("MainPID", "InvocationID", "NRestarts")
-                unit.drop_in("ExecStart=/bin/true")  # a second one
-                files = self.everything()
-                unit.port += 100
-                for words in ((), ("--socket",)):
-                    refused = unit.unit("install", *unit.installing(*words))
-                    self.assertEqual(refused.returncode, 1, refused.stdout)
-                    self.assertIn("would not load (bad-setting); all of it is", refused.stderr)
-                    self.assertIn("more than one ExecStart=", refused.stderr)
-                unit.port -= 100
-                self.assertEqual(unit.show("MainPID", "InvocationID", "NRestarts"), before)
-                self.assertEqual(names(self.everything()), names(files))
-                unit.wait_healthy()
-                if unit.scope == "system":
-                    unit.systemctl("stop")
-                done = unit.unit("uninstall")
-                self.assertEqual(done.returncode, 0, done.stderr)
-                self.assertEqual(unit.version(), "")
+    def with_a_wrong_line(self, unit: OwnUnit) -> None:
+        """An install that cannot be loaded stops nothing, and all can be removed even so."""
+        before = unit.show("MainPID", "InvocationID", "NRestarts")
+        unit.drop_in("ExecStart=/bin/true")  # a second one
+        files = names(self.everything())
+        for words in ((), ("--socket",)):
+            refused = unit.unit("install", *unit.installing("--host", "127.0.0.2", *words))
+            self.assertEqual(refused.returncode, 1, refused.stdout)
+            self.assertIn("would not load (bad-setting); all of it is as", refused.stderr)
+            self.assertIn("more than one ExecStart=", refused.stderr)
+        self.assertEqual(unit.show("MainPID", "InvocationID", "NRestarts"), before)
+        self.assertEqual(names(self.everything()), files)
+        unit.wait_healthy()
+        if unit.scope == "system":
+            unit.systemctl("stop")
+        done = unit.unit("uninstall")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(unit.version(), "")
 
     def all_known(self, unit: OwnUnit) -> None:
         mine = "" if unit.scope == "system" else "--user "
