@@ -49,19 +49,25 @@ def wait_for(what: Callable[[], Any], why: str, limit_s: float = WAIT_S) -> Any:
         time.sleep(0.02)
 
 
-def accepted(post: Callable[[], tuple[int, Any]]) -> dict[str, Any]:
-    """The answer to a POST that must be accepted: at once, or as soon as whoever wrote the last
-    word of the operation before has ended too, as the refusal advises."""
+def answered(post: Callable[[], tuple[int, Any]]) -> tuple[int, Any]:
+    """The answer to a POST, given at once or, as it advises itself, as soon as whoever wrote the
+    last word of the operation before has ended too."""
 
-    def asked() -> Any:
+    def asked() -> tuple[int, Any] | None:
         status, answer = post()
-        if status == 409 and TIDYING in str(answer.get("error_description")):
-            return None
-        if status != 202:
-            raise AssertionError(f"{status} {answer}")
-        return answer
+        tidying = status == 409 and TIDYING in str(answer.get("error_description"))
+        return None if tidying else (status, answer)
 
-    return dict(wait_for(asked, "an operation to be accepted"))
+    status, answer = wait_for(asked, "the end of whoever wrote the last word")
+    return status, answer
+
+
+def accepted(post: Callable[[], tuple[int, Any]]) -> dict[str, Any]:
+    """The same for one that must be accepted."""
+    status, answer = answered(post)
+    if status != 202:
+        raise AssertionError(f"{status} {answer}")
+    return dict(answer)
 
 
 _built: dict[Any, str] = {}

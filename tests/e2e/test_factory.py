@@ -12,7 +12,16 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.harness import CONFIG, Hub, RealCase, build, command_of, running_on, wait_for
+from tests.e2e.harness import (
+    CONFIG,
+    Hub,
+    RealCase,
+    answered,
+    build,
+    command_of,
+    running_on,
+    wait_for,
+)
 from tests.e2e.stops import left_on
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -196,7 +205,8 @@ class ImageTest(FactoryCase):
         record = self.one.finished(self.one.rollback())
         self.assertEqual((record["phase"], record["target_version"]), ("succeeded", "1.0.0"))
         self.serves("1.0.0")
-        status, answer = self.one.request("POST", "/api/hub/rollback", token=self.one.token())
+        back = ("POST", "/api/hub/rollback", None, self.one.token())
+        status, answer = answered(lambda: self.one.request(*back))
         self.assertEqual((status, answer["error"]), (409, "nothing_to_roll_back"))
         for _ in range(2):
             self.assertEqual(self.one.stop(), 0)

@@ -21,7 +21,7 @@ ENGINE = Docker()
 COMPOSE = "/usr/bin/docker-compose"
 CONFIG = {
     "releases": "published", "ready_timeout_s": 15, "probation_s": 0.4, "probation_max_s": 30,
-    "watchdog_s": 12,
+    "watchdog_s": 25,  # more than two failed checks take, or nobody would see them
 }  # fmt: skip
 QUICK = {"services": {"hub": {"healthcheck": {"interval": "1s", "retries": 2}}}}
 """The same health check, asked more often."""

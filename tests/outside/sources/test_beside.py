@@ -12,7 +12,7 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tests.e2e.harness import build, cli, environment, wait_for
+from tests.e2e.harness import answered, build, cli, environment, wait_for
 from tests.outside.sources import programs
 from tests.outside.sources.beside import NEW, NEXT, OLD, OURS, BesideCase
 from tests.outside.sources.machine import Machine, Runtime, clean_environment
@@ -76,7 +76,8 @@ class BesideABunHub(BesideCase):
         self.assertEqual((record["kind"], record["target_version"]), ("rollback", OLD))
         self.assertEqual((machine.runs(), machine.place.tree()), (OLD, before))
         self.told(machine, version=OLD, previous=None)
-        status, answer = hub.request("POST", "/api/hub/rollback", None, token)
+        again = ("POST", "/api/hub/rollback", None, token)
+        status, answer = answered(lambda: hub.request(*again))
         self.assertEqual((status, answer["error"]), (409, "nothing_to_roll_back"))
         self.assertEqual(self.starts(machine), 3)
         self.assertEqual((hub.health() or {})["version"], OURS)
@@ -102,11 +103,18 @@ class BesideABunHub(BesideCase):
         done = machine.command("upgrade")
         self.assertEqual((done.returncode, machine.runs()), (0, NEW), done.stdout + done.stderr)
         self.assertIn("local:", machine.record()["requested_by"])
+        self.tidied(machine)
         self.assertEqual(machine.command("upgrade").returncode, 0)
+        self.tidied(machine)
         done = machine.command("rollback")
         self.assertEqual((done.returncode, machine.runs()), (0, OLD), done.stdout + done.stderr)
+        self.tidied(machine)
         self.assertEqual(machine.command("rollback").returncode, 1)
         self.assertEqual(self.starts(machine), 3)
+
+    def tidied(self, machine: Machine) -> None:
+        """The helper has ended, too: it has its lock until then, after all is told."""
+        wait_for(lambda: not machine.helper_lives(), "the helper's end")
 
     def test_a_sick_version_is_taken_back_and_told_of(self) -> None:
         machine = self.beside(ready_timeout_s=3)
