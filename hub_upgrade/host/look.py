@@ -13,6 +13,7 @@ from hub_upgrade.shapes import Any, NamedTuple
 
 LOOK_TIMEOUT_S = 2.0
 MAX_ANSWER = 64 * 1024
+_HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
 class Seen(NamedTuple):
@@ -161,13 +162,19 @@ def understand(data: bytes) -> Seen:
 
 
 def _unchunked(head: bytes, body: bytes) -> bytes:
-    """The body without its framing, where it comes in chunks (RFC 9112, section 7.1)."""
+    """The body without its framing, where it comes in chunks (RFC 9112, section 7.1); raises
+    ValueError for what is cut off or no such framing."""
     if b"\r\ntransfer-encoding: chunked" not in head.lower():
         return body
-    whole = b""
+    pieces: list[bytes] = []
+    at = 0
     while True:
-        size, _, body = body.partition(b"\r\n")
-        length = int(size.partition(b";")[0], 16)  # ValueError: it is cut off
-        if length == 0:
-            return whole
-        whole, body = whole + body[:length], body[length + 2 :]
+        end = body.index(b"\r\n", at)
+        size = body[at:end].partition(b";")[0].rstrip(b" \t")
+        if not _HEX.issuperset(size):  # int() takes more, such as a sign
+            raise ValueError
+        at = end + 2 + int(size, 16)
+        if at == end + 2:
+            return b"".join(pieces)
+        pieces.append(body[end + 2 : at])
+        at += 2

@@ -168,6 +168,17 @@ class UnderstandTest(unittest.TestCase):
         for cut in (b"", b"5", b'5\r\n{"a":', b"x\r\n{}\r\n", b"2\r\n{}", b"2\r\n{}\r\n"):
             self.assertEqual(understand(head + cut), Seen(200, {}, ""), cut)
 
+    def test_a_chunk_with_another_size_than_hexadecimal_digits_is_no_body(self) -> None:
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        end = b'\r\n{"a":1}\r\n0\r\n\r\n'
+        self.assertEqual(understand(head + b"7 ;x" + end).body, {"a": 1})
+        for size in (b"+7", b" 7", b"0x7", b"0_7", b"\t7", b";7", b"7\x0b"):
+            self.assertEqual(understand(head + size + end), Seen(200, {}, ""), size)
+        back = b'-5\r\n{"a":1}\r\n0\r\n'  # it would be read again from the middle
+        self.assertEqual(understand(head + back), Seen(200, {}, ""))
+        huge = b"f" * 60_000 + b"\r\n{}"
+        self.assertEqual(understand(head + huge), Seen(200, {}, ""))
+
 
 class LookNowTest(unittest.TestCase):
     """Waited for, from a thread that answers in a way of its own."""
