@@ -87,7 +87,10 @@ class ManagedHub:
         self._next = None
         host, port = self._managed.address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        Look(self._loop, family, (host, port), self._looked, self._managed.health_path)
+        try:
+            Look(self._loop, family, (host, port), self._looked, self._managed.health_path)
+        except OSError as error:  # no descriptor to be had, or no IPv6 on this machine
+            self._looked(Seen(0, {}, error.strerror or ""))
 
     def _looked(self, seen: Seen) -> None:
         version = told(seen.body.get(self._managed.version_field))

@@ -152,6 +152,18 @@ class ManagedHubTest(unittest.TestCase):
         self.hub.refresh()
         self.assertEqual(len(self.surveys), 1)
 
+    def test_one_that_cannot_even_be_asked_is_down_and_looked_at_again(self) -> None:
+        self.surveyed(UP)
+        self.looks.pop(0)(Seen(200, {"version": "2.0.0"}, ""))
+        no_ipv6 = OSError(97, "Address family not supported by protocol")
+        look_again = self.loop.later.pop()
+        with mock.patch.object(managed_hub, "Look", side_effect=no_ipv6):
+            look_again()
+        self.assertEqual((self.hub.version, len(self.looks)), ("", 0))
+        self.loop.later.pop()()
+        self.looked("2.1.0")
+        self.assertEqual(self.hub.version, "2.1.0")
+
 
 if __name__ == "__main__":
     unittest.main()
