@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 from hub_upgrade.cli import client, entry, follow
 from hub_upgrade.cli.arguments import JSON, Arguments, Command, Option
 from hub_upgrade.domain.operation import Operation, from_wire, to_wire
 from hub_upgrade.domain.settle import NEXT_START
+from hub_upgrade.errors import HostError
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.shapes import Any
@@ -42,8 +44,13 @@ def main(argv: list[str]) -> int:
 def status(given: Arguments) -> int:
     """Read the record, and look whether a hub runs."""
     home = entry.home_in(given)
+    client.ensure_readable(home)
     hub, launcher = _hub(home)
-    record = _record(home, launcher)
+    try:
+        record = _record(home, launcher)
+    except (HostError, OSError) as error:  # nobody can settle it now: it is told as it stands
+        print(f"{given.prog}: warning: {entry.one_line(str(error))}", file=sys.stderr)
+        record = StatusStore(home).read()
     if given.watch and record is not None and not record.finished and not _waits(home, record):
         return _watch(home, hub, record, given)
     return _told(home, hub, record, given)

@@ -134,14 +134,14 @@ class OpenOperation:
             lock = Lock.try_take(self._home.operation_lock)
             if lock is None:
                 return
-            self._again_at = self._loop.now() + self._pause_s
-            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
             try:
                 self._start_helper(record, lock)
             finally:
                 lock.release()
         except OSError as error:
             log.say("hub", f"no helper can be started: {error.strerror}", log.WARNING)
+        self._again_at = self._loop.now() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
     def helper(self) -> tuple[int, str | None]:
         """The helper that lives, with its start time; 0 for none."""

@@ -217,22 +217,27 @@ def restore(
 def _operation_lock(config: Settings) -> Lock:
     """Waited for as long as another may be at the same hook; raises HostError."""
     deadline = time.monotonic() + hooks.limit_s(config)
-    path = config.home.operation_lock
     while True:
-        try:
-            lock = Lock.try_take(path)
-        except OSError as error:
-            raise HostError(f"{path} cannot be locked: {error.strerror}") from error
+        lock = _try_lock(config.home)
         if lock is not None:
             return lock
         if time.monotonic() > deadline:
-            raise HostError(f"another process holds {path}")
+            raise HostError(f"another process holds {config.home.operation_lock}")
         time.sleep(LOCK_POLL_S)
 
 
+def _try_lock(home: Home) -> Lock | None:
+    """None while another holds it; raises HostError."""
+    try:
+        return Lock.try_take(home.operation_lock)
+    except OSError as error:
+        why = f"{home.operation_lock} cannot be locked: {error.strerror}"
+        raise HostError(why) from error
+
+
 def go_on(home: Home, record: Operation) -> None:
-    """Start a helper for a managed hub's operation, if nobody has it."""
-    lock = Lock.try_take(home.operation_lock)
+    """Start a helper for a managed hub's operation, if nobody has it; raises HostError."""
+    lock = _try_lock(home)
     if lock is None:
         return
     try:

@@ -9,8 +9,16 @@ from typing import Any
 from unittest import mock
 
 from hub_upgrade.cli import history, plan, status, upgrade
-from hub_upgrade.domain.boot_record import BootRecord, Next, Trial
-from hub_upgrade.domain.operation import FAILED, RESTARTING, SUCCEEDED, Operation, to_wire
+from hub_upgrade.domain.boot_record import BootRecord, Next, Trial, Verdict
+from hub_upgrade.domain.operation import (
+    FAILED,
+    RESTARTING,
+    SUCCEEDED,
+    TREE,
+    Operation,
+    Undo,
+    to_wire,
+)
 from hub_upgrade.host import boot_store, files
 from hub_upgrade.host.files import Lock
 from hub_upgrade.host.status_store import StatusStore
@@ -80,6 +88,19 @@ class StatusTest(CliCase):
         assert lock is not None
         self.addCleanup(lock.release)
         self.assertEqual("running", self.status()[1]["phase"])
+
+    def test_a_record_that_cannot_be_settled_is_told_all_the_same(self) -> None:
+        os.mkdir(self.home.operation_lock)  # as one of another user's, for root too
+        undo = Undo(TREE, "/kept")
+        verdict = Verdict("an-id", "rejected", NAME, DIGEST, "it hangs", "now", ())
+        boot_store.write_boot(self.home, BootRecord(verdicts=(verdict,)))
+        waits = Operation("an-id", phase=RESTARTING, step="proving", target_release=NAME)
+        for record in (OPEN._replace(step="rewriting", install="package", undo=undo), waits):
+            self.store.claim(record)
+            code, out, err = self.run_command(status.main)
+            self.assertEqual(code, 0, err)
+            self.assertIn(f"upgrade an-id: {record.phase} ({record.step})", out)
+            self.assertIn(f"{self.home.operation_lock} cannot be locked: Is a directory", err)
 
     def test_what_is_pending_with_no_launcher_is_decided_at_the_next_start(self) -> None:
         self.store.claim(OPEN._replace(phase=RESTARTING, step="proving", target_release=NAME))

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import unittest
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 from hub_upgrade.domain import operation as op
@@ -128,6 +128,17 @@ class OpenOperationTest(Scene):
         self.loop.time += FIRST_PAUSE_S + 0.01
         operations.settle()
         self.assertEqual(len(self.started), 1)
+
+    def test_a_lock_that_cannot_be_taken_is_told_with_the_same_pauses(self) -> None:
+        self.claim()
+        operations = self.make()
+        os.mkdir(self.home.operation_lock)
+        for _ in range(100):
+            operations.settle()
+            self.loop.time += 0.1
+        said = cast("mock.Mock", log.say).call_args_list
+        self.assertEqual(len(said), 4, said)  # after 0, 1, 3 and 7 seconds
+        self.assertIn("no helper can be started: Is a directory", said[0][0][1])
 
     def test_what_was_not_begun_is_over_with_its_helper(self) -> None:
         self.claim(undo=None, step=op.STAGING)
