@@ -11,13 +11,14 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable
 
 from tests.e2e.harness import CONFIG, WAIT_S, Hub, build, wait_for
 from tests.e2e.prober import Prober
 from tests.outside.readme.machine import network_of
 from tests.outside.readme.visitor import Inside
-from tests.outside.restarters.machines import USER, Managers, ManagersCase
+from tests.outside.restarters.machines import BOTH, USER, Managers, ManagersCase
 
 OWNER = "parachute"
 """Who the system's units run as."""
@@ -188,12 +189,17 @@ class OwnCase(ManagersCase):
         """Not installed yet, nor laid."""
         return OwnUnit(self.machine, scope, name, port, place or f"/srv/{name}-{scope}")
 
-    def installed(self, *words: str, program: str = "", **config: Any) -> OwnUnit:
-        """A unit of the system's that serves 1.0.0."""
-        unit = self.unit()
-        unit.lay(program or build("1.0.0"), **config)
-        unit.install(*words)
-        return unit
+    def together(self, story: Callable[[OwnUnit], None]) -> None:
+        """The same told of a unit of the system's and of one of USER's, at the same time: whatever
+        it needs is built before."""
+        with ThreadPoolExecutor(len(BOTH)) as pool:
+            began = [
+                pool.submit(story, self.unit(port=1939 + n, scope=scope))
+                for n, scope in enumerate(BOTH)
+            ]
+            for scope, future in zip(BOTH, began):
+                with self.subTest(scope):
+                    future.result()
 
     @contextlib.contextmanager
     def steady(self, unit: OwnUnit) -> Iterator[None]:

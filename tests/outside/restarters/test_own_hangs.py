@@ -39,20 +39,28 @@ def hub_that(name: str, code: str, version: str) -> str:
 
 
 class Hanging(OwnCase):
-    def watched(self, **config: object) -> OwnUnit:
-        unit = self.unit()
-        unit.drop_in(*WATCHED)
-        unit.lay(hub_that("hangs when told", HANGING, "1.0.0"), watchdog_s=SILENT_S, **config)
-        unit.install()
-        return unit
+    def watched(self, story: Callable[[OwnUnit], None]) -> None:
+        """Under both managers; it ends with an upgrade."""
+        old, new = hub_that("hangs when told", HANGING, "1.0.0"), build("1.1.0")
+
+        def run(unit: OwnUnit) -> None:
+            unit.drop_in(*WATCHED)
+            unit.lay(old, watchdog_s=SILENT_S)
+            unit.install()
+            story(unit)
+            upgraded(unit, "1.1.0", new)
+
+        self.together(run)
 
     def test_a_hub_that_hangs_is_replaced_and_the_unit_stays_active(self) -> None:
-        unit = self.watched()
-        with self.subTest("its loop hangs"), self.steady(unit):
+        self.watched(self.rescued)
+
+    def rescued(self, unit: OwnUnit) -> None:
+        """By the launcher, when its loop hangs, and when it is stopped."""
+        with self.steady(unit):
             self.replaced(unit, lambda _hub: self.touch(unit, "hang"))
-        with self.subTest("it is stopped"), self.steady(unit):
+        with self.steady(unit):
             self.replaced(unit, lambda hub: os.kill(hub, signal.SIGSTOP))
-        upgraded(unit, "1.1.0")
 
     def replaced(self, unit: OwnUnit, hang: Callable[[int], None]) -> None:
         """Another hub serves, and the one that hangs is gone."""
@@ -67,7 +75,10 @@ class Hanging(OwnCase):
         self.machine.sh(f"touch {unit.inside}/{name}", unit.owner)
 
     def test_a_launcher_that_hangs_is_killed_by_systemd_and_started_again(self) -> None:
-        unit = self.watched()
+        self.watched(self.begun_anew)
+
+    def begun_anew(self, unit: OwnUnit) -> None:
+        """By its manager."""
         launcher, hub = unit.launcher_pid, unit.hub_pid()
         os.kill(launcher, signal.SIGSTOP)
         wait_for(lambda: unit.show("NRestarts") == {"NRestarts": "1"}, "systemd's watchdog")
@@ -76,7 +87,6 @@ class Hanging(OwnCase):
         for pid in (launcher, hub):
             self.assertFalse(os.path.exists(f"/proc/{pid}"))
         self.assertEqual(len(unit.processes()), 2, unit.processes())
-        upgraded(unit, "1.1.0")
 
     def test_a_start_that_needs_a_rescue_may_take_longer_than_a_start(self) -> None:
         """Three attempts of two seconds, and only then the release before it."""
