@@ -34,7 +34,7 @@ from hub_upgrade.packed import CODE, FIRST, GROUPS, HEADING, PACKAGE, REST, SOUR
 ROOT = Path(__file__).resolve().parent
 OUTPUT = Path("dist") / "hub.pyz"
 SHEBANG = b"#!/usr/bin/env python3\n"
-MOST_BYTES = 360_000
+MOST_BYTES = 370_000
 MOST_SOURCE_BYTES = 190_000
 COMPILE_LIMIT_S = 120.0
 DATE = (1980, 1, 1, 0, 0, 0)

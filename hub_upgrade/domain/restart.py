@@ -11,6 +11,10 @@ UNIT = "parachute-hub" + SERVICE
 NOT_STARTED = "NOT started"
 """How it is told that the hub does not run, and that what was to be started was never begun: no
 fault of that version's."""
+STOPPED = "the hub was stopped"
+"""How it is told that somebody's order to its manager ended it, and nobody's to start it again."""
+RESTARTED = "restarted"
+"""The word for an order that ended it and started it again."""
 LABEL = "computer.parachute.hub"
 BOOTED = "/run/systemd/system"
 """Is there where systemd runs the machine: sd_booted(3)."""

@@ -16,10 +16,26 @@ LEFT_BY_ITSELF_S = 10.0
 """How long a hub is given that another helper may have asked to stop already."""
 
 
-class ContainerRestarter:
-    """Section 7 of the contract, its last row."""
+class WithoutManager:
+    """What nobody can be asked about; see upgrade.ports.Restarter."""
 
     by_manager = False
+
+    def mark(self) -> None:
+        """Nothing."""
+
+    def ordered(self) -> str:
+        """Not to be known."""
+        return ""
+
+    def tell(self) -> list[str]:
+        """Nothing."""
+        return []
+
+
+class ContainerRestarter(WithoutManager):
+    """Section 7 of the contract, its last row."""
+
     limit_s = int(LEAVE_S + LEFT_BY_ITSELF_S)
 
     def __init__(self, choice: Choice) -> None:
@@ -60,15 +76,10 @@ class ContainerRestarter:
             )
         return f"process {pid} was asked to stop, and is gone: whatever runs it starts it again"
 
-    def tell(self) -> list[str]:
-        """Nothing: there is no manager to be asked."""
-        return []
 
-
-class NobodyRestarter:
+class NobodyRestarter(WithoutManager):
     """Nobody is asked, ever: whoever runs the hub restarts it."""
 
-    by_manager = False
     limit_s = 0
 
     def __init__(self, choice: Choice) -> None:
@@ -81,7 +92,3 @@ class NobodyRestarter:
     def restart(self, process: str, again: bool, back: bool = False) -> str:  # noqa: ARG002
         """Say so."""
         return f"{self._choice.why}: whoever runs the hub must restart it now"
-
-    def tell(self) -> list[str]:
-        """Nothing."""
-        return []

@@ -106,6 +106,13 @@ class LaunchdRestarter:
         words = f"{gone}, and launchd does not start it: {said}; run: {self._command}"
         raise HostError(words if begun else f"{NOT_STARTED}: {words}")
 
+    def mark(self) -> None:
+        """Nothing: launchd tells nobody whose order it carried out."""
+
+    def ordered(self) -> str:
+        """Not to be known."""
+        return ""
+
     def tell(self) -> list[str]:
         """See upgrade.ports.Restarter."""
         job, words = look(self._target)

@@ -6,7 +6,15 @@ import os
 import time
 
 from hub_upgrade.domain.container import shown
-from hub_upgrade.domain.restart import NOT_STARTED, SYSTEM, USER, Choice, evidence_of
+from hub_upgrade.domain.restart import (
+    NOT_STARTED,
+    RESTARTED,
+    STOPPED,
+    SYSTEM,
+    USER,
+    Choice,
+    evidence_of,
+)
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import children, commands, hub_process
 from hub_upgrade.host.commands import Result
@@ -23,9 +31,18 @@ UP = ("active", "activating", "reloading", "deactivating")
 KNOWN = (
     "Id", "LoadState", "LoadError", "ActiveState", "SubState", "Result", "MainPID", "NRestarts",
     "Job", "ExecStart", "ExecMainPID", "RefuseManualStart", "RefuseManualStop", "TimeoutStartUSec",
-    "TimeoutStopUSec",
+    "TimeoutStopUSec", "InvocationID", "ActiveExitTimestampMonotonic",
+    "ExecMainExitTimestampMonotonic",
 )  # fmt: skip
 LIMIT_HIT = "start-limit-hit"
+CANCELED = "canceled"
+"""What systemctl says of a job in whose place somebody else's order was put."""
+JOB_DONE = (
+    "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf", "MESSAGE_ID=9d1aaa27d60140bd96365438aad20286",
+)  # fmt: skip
+"""What managers note of a unit that was started, or stopped, by a job: sd-messages.h."""
+JOURNAL_LOOKS = 10
+"""So often at most: what a manager notes may be read a moment later."""
 SIGN_IN = "#code="
 """In a link that is a secret: no record is to bear one."""
 HINTS = ("See ", "To force ", "followed by ", "Hint: ")
@@ -85,6 +102,7 @@ class SystemdRestarter:
         self._choice = choice
         self._unit, self._scope = choice.name, choice.scope
         self._since = 0.0
+        self._marked = ""
         self.limit_s = MOST_S
 
     def check(self) -> str:
@@ -116,6 +134,8 @@ class SystemdRestarter:
                 return f"{self._unit} was restarted already, as it seems ({error.sentence})"
             words = f"NOT restarted: {error.sentence}{self._by_hand()}"
             raise HostError(words, error.exit_code) from error
+        if self._was_stopped(seen):
+            raise self._stopped()
         gone = again and (not hub_process.lives(process) or _is_left_over(process, seen))
         if gone and seen.get("ActiveState") in UP:
             return f"{self._unit} was restarted already"
@@ -125,20 +145,66 @@ class SystemdRestarter:
         if back or seen.get("ActiveState") == "failed":
             commands.run(self._ask("reset-failed"), SHOW_S, environment())
         done = commands.run(self._ask("restart"), self.limit_s, environment())
-        after = self._seen()
         if done.status == 0:
+            after = self._seen()
             return f"{self._unit} was restarted by its manager: process {after.get('MainPID')}"
+        failure = _failed(self._ask("restart"), done, self.limit_s)
+        canceled = CANCELED in failure.sentence
+        after = self._seen(after_its_job=canceled)
+        if self._was_stopped(after):
+            raise self._stopped()
+        if canceled and after.get("ActiveState") == "active" and not hub_process.lives(process):
+            return f"{self._unit} was restarted by somebody else: process {after.get('MainPID')}"
         never = after.get("Result") == LIMIT_HIT and _main(after) == _main(seen)
-        raise self._trouble(done, hub_process.lives(process), never, back)
+        raise self._trouble(done, failure, hub_process.lives(process), never, back)
 
-    def _trouble(self, done: Result, lives: bool, never: bool, back: bool) -> HostError:
+    def mark(self) -> None:
+        """See upgrade.ports.Restarter."""
+        self._marked = self._seen().get("InvocationID", "")
+
+    def ordered(self) -> str:
+        """See upgrade.ports.Restarter. A restart of the manager's own accord is counted by it, and
+        nobody's order."""
+        seen = self._seen(after_its_job=True)
+        if self._was_stopped(seen):
+            return self._stopped().sentence
+        anew = bool(self._marked) and seen.get("InvocationID") != self._marked
+        by_order = anew and seen.get("NRestarts") == "0" and seen.get("ActiveState") in UP
+        return RESTARTED if by_order else ""
+
+    def _was_stopped(self, seen: dict[str, str]) -> bool:
+        """Whether it is down since somebody ordered that. Of a unit that ends by itself, the
+        process ends first, and only then the unit is active no more; but a manager forgets a unit
+        that is down and that nothing refers to: then its journal tells."""
+        if (seen.get("ActiveState"), seen.get("Result")) != ("inactive", "success"):
+            return False
+        ends = (f"{what}ExitTimestampMonotonic" for what in ("Active", "ExecMain"))
+        unit, process = (int(seen.get(name) or "0") for name in ends)
+        return unit < process if unit else self._last_job_was_a_stop()
+
+    def _last_job_was_a_stop(self) -> bool:
+        which = "USER_UNIT" if self._scope == USER else "UNIT"
+        argv = scoped("journalctl", self._scope, "--no-pager", "--quiet", "--output=json")
+        argv += ["--reverse", "--lines=1", f"{which}={self._unit}", *JOB_DONE]
+        for _ in range(JOURNAL_LOOKS):
+            done = commands.run(argv, SHOW_S, environment())
+            if b'"JOB_TYPE":"stop"' in done.stdout.replace(b" ", b""):
+                return True
+            time.sleep(POLL_S)
+        return False
+
+    def _stopped(self) -> HostError:
+        return HostError(f"{STOPPED} ({self._unit}, by somebody's order to its manager)")
+
+    def _trouble(
+        self, done: Result, failure: HostError, lives: bool, never: bool, back: bool
+    ) -> HostError:  # fmt: skip
         """What has become of the hub whose restart failed, and `never` was begun."""
-        error = _failed(self._ask("restart"), done, self.limit_s)
-        words = error.sentence + (", and may be done yet" if done.status is None else "")
+        words = failure.sentence + (", and may be done yet" if done.status is None else "")
         if lives:
-            return HostError(f"NOT restarted: {words}{self._by_hand()}", error.exit_code)
+            return HostError(f"NOT restarted: {words}{self._by_hand()}", failure.exit_code)
         words = f"{self._unit} did not come up: {words}" + (self._by_hand() if back else "")
-        return HostError(f"{NOT_STARTED}: {words}" if never else words, error.exit_code)
+        return HostError(f"{NOT_STARTED}: {words}" if never else words, failure.exit_code)
 
     def tell(self) -> list[str]:
         """The unit's state, and the last lines of its journal."""
@@ -165,10 +231,10 @@ class SystemdRestarter:
         self.limit_s = min(int(2 * stop + start) + MARGIN_S, MOST_S)
         return seen
 
-    def _seen(self) -> dict[str, str]:
+    def _seen(self, after_its_job: bool = False) -> dict[str, str]:
         """The same after the act, which no silence can undo: nothing then."""
         try:
-            return self._show()
+            return self._after_its_job() if after_its_job else self._show()
         except HostError:
             return {}
 

@@ -7,11 +7,13 @@ import time
 
 from hub_upgrade.domain.install import Place
 from hub_upgrade.domain.managed import Managed
+from hub_upgrade.domain.restart import RESTARTED, STOPPED
 from hub_upgrade.domain.versions import told
 from hub_upgrade.host import container, hub_process
 from hub_upgrade.host.look import look_now
 from hub_upgrade.settings import Settings
 from hub_upgrade.shapes import NamedTuple
+from hub_upgrade.upgrade.ports import Restarter
 
 POLL_S = 0.25
 OVERSLEPT_S = 5.0
@@ -27,6 +29,9 @@ class Seen(NamedTuple):
     process: str
     answered: bool
     why: str
+
+
+NOTHING = Seen("", False, "", False, "")
 
 
 class HubWatch:
@@ -91,43 +96,48 @@ def is_new(before: str, seen: Seen) -> bool:
 
 
 def prove(
-    watch: HubWatch, settings: Settings, version: str, before: str, late: bool = False
-) -> str:
+    watch: HubWatch, settings: Settings, restarter: Restarter, version: str, before: str,
+    late: bool = False,
+) -> str:  # fmt: skip
     """Wait until a new process of this version has been healthy for the whole probation.
 
     Returns why that is not so, or "". `before` is the process that was there before the restart.
     `late`: nobody looked meanwhile, and the time that its process has lived counts. No answer in
     time is no verdict: it is waited for, for at most `ready_timeout_s` until it is healthy for the
-    first time, and `probation_max_s` in all.
+    first time, and `probation_max_s` in all. Nor is what somebody orders of its manager meanwhile:
+    a restart begins the probation anew, and a stop ends it with a sentence that says so.
     """
-    begun = last = time.monotonic()
+    begun = awaited = last = time.monotonic()
     since = 0.0
-    first = Seen("", False, "", False, "")
+    first = NOTHING
     why = "nobody looked"
+    restarter.mark()
     while True:
         seen = watch.look()
         now = time.monotonic()
         if now - last > OVERSLEPT_S:
-            begun += now - last
+            begun, awaited = begun + now - last, awaited + now - last
             since += now - last if since else 0.0
         last = now
         new = is_new(before, seen)
-        if seen.healthy and new and seen.version == version:
-            if since and seen.process != first.process:
-                return "it was started again in its probation"
-            if not since:
-                since, first = now - (_age(seen.process) if late else 0.0), seen
-            if now - since >= settings.probation_s:
-                return ""
-        elif since and (seen.answered or (first.process and not hub_process.lives(first.process))):
-            return _judged(seen, version, first)
-        elif seen.healthy and new:
-            return f"{seen.version} answers, and not {version}"
-        elif not since and now - begun > settings.ready_timeout_s:
+        well = seen.healthy and new and seen.version == version
+        if well and not since:
+            since, first = now - (_age(seen.process) if late else 0.0), seen
+        if well and seen.process == first.process and now - since >= settings.probation_s:
+            return ""
+        verdict = _verdict(seen, new, version, first) if since or (seen.healthy and new) else ""
+        if not since and not verdict and now - awaited > settings.ready_timeout_s:
             waited = f"within {settings.ready_timeout_s:g} s"
-            return f"it was not healthy {waited}: {_waiting(seen, new, before)}"
-        if now - begun > settings.probation_max_s:
-            return f"it could not be proven within {settings.probation_max_s:g} s: {why}"
+            verdict = f"it was not healthy {waited}: {_waiting(seen, new, before)}"
+        over = now - begun > settings.probation_max_s
+        if over and not verdict:
+            verdict = f"it could not be proven within {settings.probation_max_s:g} s: {why}"
+        if verdict:
+            order = restarter.ordered()
+            if over or order != RESTARTED:
+                return order if order.startswith(STOPPED) else verdict
+            restarter.mark()
+            since, first, awaited = 0.0, NOTHING, time.monotonic()
         why = seen.why or why
         time.sleep(POLL_S)
 
@@ -137,12 +147,17 @@ def _age(process: str) -> float:
     return hub_process.age_s(process) if process else 0.0
 
 
-def _judged(seen: Seen, version: str, first: Seen) -> str:
-    if seen.healthy and seen.version != version:
-        return f"{seen.version} answers all at once, and not {version}"
+def _verdict(seen: Seen, new: bool, version: str, first: Seen) -> str:
+    """What is wrong with what was, or should be, on probation; "" for nothing, and for no answer of
+    one that lives. `first` is NOTHING where it was never healthy."""
+    if seen.healthy and new:
+        if seen.version != version:
+            return f"{seen.version} answers, and not {version}"
+        again = seen.process != first.process
+        return "it was started again in its probation" if again else ""
     if first.process and not hub_process.lives(first.process):
         return "it ended in its probation"
-    return f"it was healthy and is no more: {seen.why}"
+    return f"it was healthy and is no more: {seen.why}" if seen.answered else ""
 
 
 def _waiting(seen: Seen, new: bool, before: str) -> str:

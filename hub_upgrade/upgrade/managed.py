@@ -12,8 +12,10 @@ import traceback
 
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.install import Decision
+from hub_upgrade.domain.managed import GIT
 from hub_upgrade.domain.operation import Operation, Undo
 from hub_upgrade.domain.restart import word_of
+from hub_upgrade.domain.versions import told
 from hub_upgrade.errors import HubError, RefusedError
 from hub_upgrade.host import hub_process, managed_store
 from hub_upgrade.host.managed_store import Previous
@@ -90,8 +92,12 @@ class ManagedTransaction:
         except LostError:
             raise
         except HubError as error:
+            if self._operation.step == op.REVERTING:
+                raise  # whoever starts next takes it back for the reason that it has
             self._fail(error.sentence)
         except OSError as error:
+            if self._operation.step == op.REVERTING:
+                raise
             what = f"{error.filename}: " if error.filename else ""
             self._fail(f"{what}{error.strerror or error}")
         except Exception as error:  # noqa: BLE001 - the record must say that it ended
@@ -149,8 +155,9 @@ class ManagedTransaction:
         rejected = managed_store.read(self._parts.home).rejected
         name = self._back.name_of(resolved.version, resolved.digest)
         refuse_target(
-            running or there.version, operation.request, resolved.version, name in rejected
-        )
+            running or there.version, operation.request, resolved.version, name in rejected,
+            operation.install == GIT,
+        )  # fmt: skip
         target: dict[str, Any] = {
             "target_version": resolved.version,
             "integrity": resolved.digest or None,
@@ -260,7 +267,7 @@ class ManagedTransaction:
             if hub_process.lives(before):
                 return  # nobody knows when it is restarted: whoever looks then, goes on
             settings = settings._replace(ready_timeout_s=settings.probation_max_s)
-        why = prove(watch, settings, target, before, self._late)
+        why = prove(watch, settings, self._restarter, target, before, self._late)
         if not why:
             there = self._source.installed()
             moved = operation.integrity if there.digest else None
@@ -281,7 +288,7 @@ class ManagedTransaction:
             memory = memory.rejecting(left).proving(name, None)
         elif undo.kind != op.NOTHING:
             memory = memory.proving(name, Previous(old, undo))
-        managed_store.write(self._parts.home, memory)
+        self._back.remember(memory)
         self._journal.line(f"{target} is proven: healthy in a new process")
         self._journal.finish(op.SUCCEEDED)
         if operation.kind == op.ROLLBACK or undo.kind == op.COMMIT:
@@ -309,8 +316,9 @@ class ManagedTransaction:
     def _tell_what_runs(self) -> None:
         """Another program's helper had it restarted: which process is new cannot be known, but
         which version is."""
-        target, old = self._operation.target_version or "", self._operation.current_version
-        why = prove(self._parts.watch, self._settings, target, NOBODY, self._late)
+        target, old = told(self._operation.target_version), told(self._operation.current_version)
+        parts = self._parts
+        why = prove(parts.watch, self._settings, parts.restarter, target, NOBODY, self._late)
         if why or target == old:
             why = f"its helper ended before it was done: {why or f'{old} runs as before'}"
             self._journal.finish(op.FAILED, why, step=op.PROVING)

@@ -8,10 +8,11 @@ from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.install import Decision
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import Operation, Undo
-from hub_upgrade.domain.restart import NOT_STARTED, Choice
+from hub_upgrade.domain.restart import NOT_STARTED, STOPPED, Choice
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import managed_store
 from hub_upgrade.host.files import Home
+from hub_upgrade.host.managed_store import Memory
 from hub_upgrade.host.operation_log import OperationLog
 from hub_upgrade.settings import Settings
 from hub_upgrade.shapes import Any, NamedTuple
@@ -52,6 +53,7 @@ class TakingBack:
         self._source: Any = parts.source
         self._restarter = parts.restarter
         self._journal = journal
+        self._owed = ""  # what could not be installed with what is back
 
     @property
     def _operation(self) -> Operation:
@@ -85,6 +87,8 @@ class TakingBack:
         elif not why.endswith("changed"):
             error = f"{why}; what was rewritten is put back, {old} runs on"
         self._source.discard(undo)
+        if self._owed:
+            error = f"{error}; {self._owed}"
         self._journal.finish(op.FAILED, error, rolled_back_to=back)
 
     def _tell(self) -> None:
@@ -100,11 +104,13 @@ class TakingBack:
         """Bring it back; False where what was kept is gone. Raises HostError or OSError where it
         may work the next time."""
         try:
-            self._source.revert(undo, self._journal.output)
+            self._owed = self._source.revert(undo, self._journal.output)
         except HostError:
             if self._source.has(undo):
                 raise
             return bool(self._source.installed().version == old)  # it is back already
+        if self._owed:
+            self._journal.line(self._owed)
         os.sync()
         return True
 
@@ -121,7 +127,7 @@ class TakingBack:
         if not again:
             if operation.process and seen.process == operation.process:
                 return f"{taken}; {old} runs on", None  # and nobody has seen the new one
-            if not why.startswith(NOT_STARTED):
+            if not why.startswith((NOT_STARTED, STOPPED)):
                 self._reject()
             if operation.undo == NONE:
                 unknown = "what lay there before is not known, and nothing was put back"
@@ -129,6 +135,8 @@ class TakingBack:
             self.run_after_rollback()
             if not self.is_asked:
                 return f"{taken}; {old} is put back, and runs once the hub is restarted", old
+            if why.startswith(STOPPED) and not seen.answered:
+                return f"{taken}; {old} is put back, and runs once somebody starts it again", old
             self._reverting(process=seen.process or None, rolled_back_to=old)
         before = self._operation.process or ""
         # Of one that was not seen nobody can tell that it is gone.
@@ -138,7 +146,7 @@ class TakingBack:
         except HostError as error:
             self._tell()
             return f"{taken}; {old} is put back, but {error.sentence}", old
-        trouble = prove(watch, self._settings, old, before or NOBODY)
+        trouble = prove(watch, self._settings, self._restarter, old, before or NOBODY)
         if trouble:
             return f"{taken}; {old} is put back, but does not serve yet: {trouble}", old
         return f"{taken}; {old} runs", old
@@ -148,7 +156,14 @@ class TakingBack:
         name = self.name_of(operation.target_version or "", operation.integrity)
         if name and operation.undo != NONE:
             memory = managed_store.read(self._parts.home)
-            managed_store.write(self._parts.home, memory.rejecting(name))
+            self.remember(memory.rejecting(name))
+
+    def remember(self, memory: Memory) -> None:
+        """Where that cannot be written, it is said: what runs is more than what is remembered."""
+        try:
+            managed_store.write(self._parts.home, memory)
+        except HostError as error:
+            self._journal.line(f"not remembered: {error.sentence}")
 
     def run_after_rollback(self) -> None:
         """The hook, once an operation; raises HostError."""

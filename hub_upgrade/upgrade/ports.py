@@ -46,6 +46,7 @@ class Source(Protocol):
         nothing half done behind. Raises RefusedError, HostError or OSError.
         """
 
+
 class Rewriter(Protocol):
     """How another program, the managed hub, got onto the disk, and how that is rewritten.
 
@@ -78,11 +79,12 @@ class Rewriter(Protocol):
         """Rewrite what is installed. Not atomic: killed or failed at any instant, `revert` brings
         everything back. Raises RefusedError, HostError or OSError."""
 
-    def revert(self, undo: Undo, sink: Sink) -> None:
+    def revert(self, undo: Undo, sink: Sink) -> str:
         """Bring back what `keep` set aside: safe from every state that `swap` or an earlier
         `revert` may have left, safe to call twice, and without any network wherever the tools
         allow it. What was kept may be used up by it. Raises HostError or OSError when it is not
-        back; again is safe."""
+        back; again is safe. Returns "", or a sentence for the log: it is back, and what is to be
+        installed with it (a checkout's dependencies) failed, and is left to the next `swap`."""
 
     def has(self, undo: Undo) -> bool:
         """Whether what was kept is there still, so that `revert` could bring it back."""
@@ -164,8 +166,18 @@ class Restarter(Protocol):
         what is to be started was put back, whatever failed before. Raises HostError when it does
         not run anew, with the words of whoever refused and the command that would do it; where the
         old process lives on, the sentence begins with "NOT restarted"; where it does not, and the
-        new one was never begun, with "NOT started".
+        new one was never begun, with "NOT started"; where somebody had it stopped, and nothing is
+        to be started against that, with domain.restart.STOPPED.
         """
+
+    def mark(self) -> None:
+        """What runs now is what is watched: `ordered` tells of what comes after. Never raises."""
+
+    def ordered(self) -> str:
+        """What somebody else's order to the manager has done to the hub since `mark`: a sentence
+        that begins with domain.restart.STOPPED, or RESTARTED, or "" for nothing, or where that is
+        not to be known. Waits, at most `limit_s`, for an order that is being carried out. Never
+        raises."""
 
     def tell(self) -> list[str]:
         """What the manager says of the hub now, and the last that it printed, where the manager

@@ -49,6 +49,10 @@ time.sleep(state["sleep_s"].get(tool, 0))
 scope = "user" if "--user" in sys.argv else "system"
 if state["no_manager"] == scope:
     fail(1, "Failed to connect to bus: No medium found")
+if tool == "journalctl" and any(word.startswith("MESSAGE_ID=") for word in sys.argv):
+    if state["last_job"]:
+        print(json.dumps({"JOB_TYPE": state["last_job"]}))
+    sys.exit(0)
 if tool == "journalctl":
     lines = state["journal"][::-1] if "--reverse" in sys.argv else state["journal"]
     number = [int(word[8:]) for word in sys.argv if word.startswith("--lines=")][0]
@@ -72,7 +76,8 @@ known = state["units"].get(scope + " " + unit)
 if verb == "show":
     shown = {"Id": unit, "LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead",
              "LoadError": 'org.freedesktop.systemd1.NoSuchUnit "Unit %s not found."' % unit,
-             "MainPID": 0, "Result": "success", "NRestarts": 0}
+             "MainPID": 0, "Result": "success", "NRestarts": 0,
+             "InvocationID": (known or {}).get("pid", 0)}
     if known is not None:
         shown.update(known["shown"], MainPID=known["pid"] if lives(known["pid"]) else 0,
                      ExecMainPID=known["last"])
@@ -101,6 +106,10 @@ if lives(pid):
     os.kill(pid, signal.SIGTERM)
     while lives(pid):
         time.sleep(0.005)
+if known["canceled"]:
+    known["shown"].update(ActiveState=known["canceled"])
+    save()
+    fail(1, "Job for %s canceled." % unit)
 known["pid"], known["restarts"] = 0, known["restarts"] + 1
 if known["dies"]:
     known["shown"].update(ActiveState="failed", SubState="failed", Result=known["why"])
@@ -129,7 +138,14 @@ class Systemd:
             program.write_text(text)
             program.chmod(0o755)
         self._write(
-            {"units": {}, "journal": [], "run_refuses": "", "no_manager": "", "sleep_s": {}}
+            {
+                "units": {},
+                "journal": [],
+                "run_refuses": "",
+                "no_manager": "",
+                "sleep_s": {},
+                "last_job": "",
+            }
         )
 
     def _read(self) -> dict[str, Any]:
@@ -144,7 +160,7 @@ class Systemd:
         self._end()
         state = self._read()
         state["units"][f"{scope} {unit}"] = {
-            "pid": 0, "restarts": 0, "refuses": "", "dies": "", "jobs": 0,
+            "pid": 0, "restarts": 0, "refuses": "", "dies": "", "jobs": 0, "canceled": "",
             "last": 0, "begins": True, "why": "exit-code",
             "shown": {"LoadState": "loaded", "LoadError": "", "ActiveState": "inactive",
                       "TimeoutStartUSec": "1min 30s", "TimeoutStopUSec": "2s", **shown},
@@ -164,7 +180,8 @@ class Systemd:
 
     def change(self, unit: str, scope: str = "system", **fields: Any) -> None:
         """Have it behave otherwise: `refuses` and `dies` are words, `jobs` looks with a job,
-        and one that dies without that it `begins` was never executed."""
+        one that dies without that it `begins` was never executed, and `canceled` is the state that
+        somebody else's order leaves it in once ours has ended its process."""
         state = self._read()
         known = state["units"][f"{scope} {unit}"]
         known["shown"].update(fields.pop("shown", {}))

@@ -9,7 +9,7 @@ import sys
 import unittest
 from unittest import mock
 
-from hub_upgrade.domain.restart import SYSTEM, SYSTEMD, USER, Choice
+from hub_upgrade.domain.restart import RESTARTED, STOPPED, SYSTEM, SYSTEMD, USER, Choice
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import hub_process
 from hub_upgrade.restarters import systemd
@@ -268,6 +268,87 @@ class Check(SystemdCase):
         for shown, wanted in (("0", 1200), ("1min 30s", 90), ("2min 3.5s", 123.5), ("1us", 1e-6),
                               ("infinity", 1200), ("", 0), ("12 parsecs", 1200)):  # fmt: skip
             self.assertEqual(seconds(shown), wanted, shown)
+
+
+STOPPED_BY_ORDER = {
+    "ActiveState": "inactive", "ActiveExitTimestampMonotonic": 20,
+    "ExecMainExitTimestampMonotonic": 21,
+}  # fmt: skip
+ENDED_BY_ITSELF = {**STOPPED_BY_ORDER, "ExecMainExitTimestampMonotonic": 20}
+FORGOTTEN = {
+    "ActiveState": "inactive", "ActiveExitTimestampMonotonic": 0,
+    "ExecMainExitTimestampMonotonic": 0,
+}  # fmt: skip
+
+
+class Ordered(SystemdCase):
+    """Somebody else gives orders too."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.process = self.begin()
+        looks = mock.patch.object(systemd, "JOURNAL_LOOKS", 1)
+        looks.start()
+        self.addCleanup(looks.stop)
+        self.watching = self.restarter()
+        self.watching.mark()
+
+    def shows(self, shown: dict[str, object]) -> None:
+        self.systemd.change(UNIT, shown=shown)
+
+    def test_a_stop_is_told_from_an_end_and_a_failure(self) -> None:
+        self.assertEqual(self.watching.ordered(), "")
+        self.shows(STOPPED_BY_ORDER)
+        self.assertTrue(self.watching.ordered().startswith(STOPPED))
+        self.shows({"Result": "timeout"})
+        self.assertEqual(self.watching.ordered(), "")
+        self.shows({**ENDED_BY_ITSELF, "Result": "success"})
+        self.assertEqual(self.watching.ordered(), "")
+
+    def test_of_a_unit_that_its_manager_forgot_the_journal_tells(self) -> None:
+        self.shows(FORGOTTEN)
+        for last, words in (("stop", STOPPED), ("start", ""), ("restart", ""), ("", "")):
+            self.systemd.set(last_job=last)
+            self.assertEqual(self.watching.ordered()[: len(STOPPED)], words, last)
+        os.unlink(os.path.join(self.systemd.path, "journalctl"))
+        self.assertEqual(self.watching.ordered(), "")
+
+    def test_a_restart_is_told_from_one_of_the_managers_own_accord(self) -> None:
+        self.shows({"InvocationID": "another"})
+        self.assertEqual(self.watching.ordered(), RESTARTED)
+        self.watching.mark()
+        self.assertEqual(self.watching.ordered(), "")
+        self.shows({"InvocationID": "a third", "NRestarts": 1})
+        self.assertEqual(self.watching.ordered(), "")
+
+    def test_an_order_that_is_being_carried_out_is_waited_for(self) -> None:
+        self.shows({**STOPPED_BY_ORDER, "ActiveState": "deactivating"})
+        self.systemd.change(UNIT, jobs=2)
+        asked = len(self.systemd.all_asked())
+        self.watching.ordered()
+        self.assertEqual(len(self.systemd.all_asked()) - asked, 3)
+
+    def test_a_manager_that_does_not_answer_tells_of_no_order(self) -> None:
+        self.systemd.set(no_manager=SYSTEM)
+        self.watching.mark()
+        self.assertEqual(self.watching.ordered(), "")
+
+    def test_what_somebody_stopped_is_not_started(self) -> None:
+        self.shows(STOPPED_BY_ORDER)
+        for again, back in ((False, False), (True, False), (False, True)):
+            self.assertTrue(self.fails(self.process, again, back).startswith(STOPPED))
+        self.assertEqual(self.systemd.asked(), [])
+
+    def test_nor_what_is_stopped_while_it_is_restarted(self) -> None:
+        self.shows({**STOPPED_BY_ORDER, "ActiveState": "active"})
+        self.systemd.change(UNIT, canceled="inactive")
+        self.assertTrue(self.fails(self.process).startswith(STOPPED))
+        self.assertEqual(self.systemd.asked(), [RESTART])
+
+    def test_an_order_in_the_place_of_ours_may_start_it_too(self) -> None:
+        self.systemd.change(UNIT, canceled="active")
+        words = f"{UNIT} was restarted by somebody else"
+        self.assertIn(words, self.restarter().restart(self.process, again=False))
 
 
 class Tell(SystemdCase):

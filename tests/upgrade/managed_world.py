@@ -53,6 +53,7 @@ class World:
         self.fails: Callable[[], None] = lambda: None
         self.restarts = 0
         self.refuses = False
+        self.owed = ""
         self.told = True
         self.acts: list[str] = []
         self.kill_at = -1
@@ -96,7 +97,7 @@ class FakeRewriter:
         self._world.disk = resolved.version
         self._world.act("swapped")
 
-    def revert(self, undo: Undo, _sink: Callable[[bytes], None]) -> None:
+    def revert(self, undo: Undo, _sink: Callable[[bytes], None]) -> str:
         self._world.act("revert")
         if undo.value not in self._world.kept:
             raise HostError("what was kept is gone")
@@ -104,6 +105,7 @@ class FakeRewriter:
         self._world.act("half back")
         self._world.disk = self._world.kept.pop(undo.value)
         self._world.act("reverted")
+        return self._world.owed
 
     def has(self, undo: Undo) -> bool:
         return undo.value in self._world.kept
@@ -146,6 +148,12 @@ class FakeRestarter:
 
     def tell(self) -> list[str]:
         return []
+
+    def mark(self) -> None:
+        pass
+
+    def ordered(self) -> str:
+        return ""
 
     def restart(self, process: str, again: bool, back: bool = False) -> str:
         if not process:
@@ -254,9 +262,7 @@ class ManagedCase(unittest.TestCase):
             self.go()
         return reached
 
-    def every_life(
-        self, sick: bool, kind: str, restarts: int = 3, dies: bool = False
-    ) -> int:
+    def every_life(self, sick: bool, kind: str, restarts: int = 3, dies: bool = False) -> int:
         """Killed at each act in turn; how many acts there are."""
         for kill_at in range(100):
             if not self.life(kill_at, sick, kind, dies):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import unittest
+from unittest import mock
 
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.operation import Request, Undo
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import managed_store
-from tests.upgrade.managed_world import ManagedCase
+from tests.upgrade.managed_world import FakeRewriter, ManagedCase
 
 
 class ManagedTest(ManagedCase):
@@ -152,6 +154,40 @@ class ManagedTest(ManagedCase):
         self.assertIn("what was kept of 1.0.0 is gone", self.record().error or "")
 
     # --- killed at each act ---
+
+    def test_what_is_back_ends_the_operation_also_where_its_dependencies_are_owed(self) -> None:
+        self.world.sick.add("1.1.0")
+        self.world.owed = "bun install failed: no network; it is owed"
+        self.claim()
+        self.assertEqual(self.go(), 5)
+        error = self.record().error or ""
+        self.assertIn("it answers 500; 1.0.0 runs; bun install failed", error)
+        self.assertIn(self.world.owed, self.record().log)
+        self.is_true("owed")
+
+    def test_a_way_back_that_fails_is_gone_again_for_the_reason_that_it_was_begun_for(self) -> None:
+        self.world.sick.add("1.1.0")
+        self.claim()
+        reverts = mock.patch.object(FakeRewriter, "revert", side_effect=HostError("no space"))
+        with reverts as revert:
+            self.assertEqual(self.go(), 1)
+        self.assertEqual(revert.call_count, 1)
+        self.assertFalse(self.record().finished)
+        self.assertEqual(self.go(), 5)
+        self.assertIn("it answers 500; 1.0.0 runs", self.record().error or "")
+        self.is_true("the second time")
+
+    def test_what_cannot_be_remembered_is_told_and_keeps_no_hub_down(self) -> None:
+        for sick, phase in ((True, op.FAILED), (False, op.SUCCEEDED)):
+            self.doCleanups()
+            self.setUp()
+            os.mkdir(managed_store.path_of(self.home))
+            self.world.sick = {"1.1.0"} if sick else set()
+            self.claim()
+            self.go()
+            self.assertEqual(self.record().phase, phase)
+            self.assertIn("not remembered: ", "\n".join(self.record().log))
+            self.is_true("without a memory")
 
     def test_a_helper_killed_at_any_act_of_an_upgrade_leaves_the_truth(self) -> None:
         self.assertGreater(self.every_life(sick=False, kind=op.UPGRADE), 20)

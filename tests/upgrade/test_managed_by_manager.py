@@ -4,13 +4,15 @@ for one upgrade, none for none, and killed before and after each act of it."""
 from __future__ import annotations
 
 import unittest
+from unittest import mock
 
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.operation import Undo
-from hub_upgrade.domain.restart import NONE, NOT_STARTED, SYSTEMD, USER, Choice
+from hub_upgrade.domain.restart import NONE, NOT_STARTED, RESTARTED, STOPPED, SYSTEMD, USER, Choice
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import managed_store
-from tests.upgrade.managed_world import FakeRestarter, Killed, ManagedCase, World
+from hub_upgrade.upgrade.hub_watch import Seen
+from tests.upgrade.managed_world import FakeRestarter, FakeWatch, Killed, ManagedCase, World
 
 UNIT = "parachute-hub.service"
 
@@ -160,6 +162,46 @@ class ByManager(ManagedCase):
             self.assertEqual(self.go(), 5)
             self.assertEqual(managed_store.read(self.home).rejected, rejected)
             self.is_true("dies")
+
+    def orders(self, *orders: str) -> None:
+        """What the manager tells of others, each time that it is asked."""
+        told = mock.patch.object(Manager, "ordered", side_effect=orders)
+        told.start()
+        self.addCleanup(told.stop)
+
+    def test_one_that_somebody_stopped_is_put_back_and_left_to_them(self) -> None:
+        for when in ("restarted", "proven"):
+            self.doCleanups()
+            self.setUp()
+            if when == "restarted":
+                self.world.dies.add("1.1.0")
+                Manager.fails_with = f"{STOPPED}: "
+            else:
+                self.orders(f"{STOPPED} (hub.service)")
+                self.world.silent_for = 999
+            self.claim()
+            self.assertEqual(self.go(), 5)
+            error = self.record().error or ""
+            self.assertIn(STOPPED, error)
+            self.assertIn("; 1.0.0 is put back, and runs once somebody starts it", error)
+            self.assertEqual((self.world.disk, len(Manager.asked)), ("1.0.0", 1))
+            self.assertEqual(managed_store.read(self.home).rejected, ())
+
+    def test_one_that_somebody_restarted_is_tried_anew(self) -> None:
+        self.orders(RESTARTED, "")
+        self.settings = self.settings._replace(probation_s=0.6)
+        look, looks = FakeWatch.look, []
+
+        def sees_another_soon(watch: FakeWatch) -> Seen:
+            looks.append(self.world.restarts)
+            if sum(looks) == 2:
+                self.world.process = 3
+            return look(watch)
+
+        with mock.patch.object(FakeWatch, "look", sees_another_soon):
+            self.claim()
+            self.assertEqual(self.go(), 0)
+        self.assertEqual((self.record().phase, self.world.process), (op.SUCCEEDED, 3))
 
     def test_what_the_manager_says_of_a_sick_one_is_in_the_log(self) -> None:
         self.world.sick.add("1.1.0")

@@ -47,6 +47,12 @@ class ManagedCase(unittest.TestCase):
         self.assertEqual(hub.head(), lies_there or runs, told)
         return record
 
+    def until_it_is(self, state: str) -> None:
+        """Wait for that state of its unit's."""
+        shown = f"ActiveState={state}"
+        asked = ("show", "--property=ActiveState", self.hub.unit)
+        self.hub.wait(lambda: self.hub.obeyed(*asked) == shown, state)
+
     def assert_says(self, record: dict[str, Any], *words: str) -> None:
         """An operator who reads the record reads this."""
         text = "\n".join([record.get("error") or "", *record.get("log", ())])
