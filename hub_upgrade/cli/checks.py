@@ -64,8 +64,13 @@ def hub(patient: Patient) -> Answers:
 def home(patient: Patient) -> Answers:
     """Is it ours, and ours alone, and can it be written and locked?"""
     root = patient.home.root
-    if not os.path.lexists(root):
+    try:
+        os.lstat(root)
+    except FileNotFoundError:
         return [(WARNING, f"{root} is not there yet", "hub.pyz serve makes it")]
+    except OSError as error:
+        found, _, advice = client.unreached(error).partition(": ")
+        return [(PROBLEM, f"{root} {found}", advice)]
     seen = os.stat(root)
     if not stat.S_ISDIR(seen.st_mode):
         return [(PROBLEM, f"{root} is no directory", "name another with --config-dir")]

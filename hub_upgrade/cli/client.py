@@ -80,14 +80,35 @@ def owner(home: Home) -> int:
         return os.geteuid()
 
 
+def unreached(error: OSError) -> str:
+    """What is wrong with a home of which nobody can tell whether it is there, and what to do."""
+    return (
+        f"cannot be reached ({error.strerror}): run this as its user, or use another --config-dir"
+    )
+
+
 def ensure_own(home: Home) -> None:
     """Refuse to write into another user's home: its hub could not read what we leave there."""
-    theirs = owner(home)
+    try:
+        theirs = os.stat(home.root).st_uid
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HostError(f"{home.root} {unreached(error)}") from error
     if theirs == os.geteuid():
         return
     name = user_name(theirs)
     whom = f"'#{name}'" if name.isdecimal() else name
     raise HostError(f"{home.root} belongs to {name}: run this as that user (sudo -u {whom} ...)")
+
+
+def ensure_readable(home: Home) -> None:
+    """Refuse to tell of what cannot be read as if it were not there."""
+    for path, wanted in ((home.root, os.X_OK), (home.status, os.R_OK), (home.history, os.R_OK)):
+        if not os.access(path, wanted) and (path == home.root or os.path.lexists(path)):
+            ensure_own(home)
+            if os.path.lexists(path):
+                raise HostError(f"{path} cannot be read; mend it with: chmod u+rwX {path}")
 
 
 def helper_lives(record: Operation) -> bool:
@@ -298,4 +319,3 @@ def connected(home: Home) -> Iterator[Client | None]:
         yield client
     finally:
         client.forget()
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub_upgrade.cli import entry
+from hub_upgrade.cli import client, entry
 from hub_upgrade.cli.arguments import JSON, Arguments, Command
 from hub_upgrade.domain.operation import SUCCEEDED
 from hub_upgrade.host.status_store import StatusStore
@@ -25,7 +25,9 @@ def main(argv: list[str]) -> int:
 
 def history(given: Arguments) -> int:
     """Read and print."""
-    past = StatusStore(entry.home_in(given)).history()
+    home = entry.home_in(given)
+    client.ensure_readable(home)
+    past = StatusStore(home).history()
     if given.json:
         entry.print_json({"operations": past})
     elif not past:

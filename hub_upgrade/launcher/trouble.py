@@ -20,10 +20,14 @@ def why_unusable(home: Home, error: OSError) -> str:
     user = os.geteuid()
     if error.errno in CANNOT_LOCK:
         return f"{home.root} cannot be locked ({what}); use a local file system"
-    if _is_missing(home.root):
+    unseen = _unseen(home.root)
+    if unseen == errno.ENOENT:
         make = f"; make it as root with: install -d -m 700 -o {user} {quoted(home.root)}"
         mend = make if error.errno in RIGHTS else ""
         return f"{home.root} cannot be made ({what}; we are {named(user)}){mend}"
+    if unseen:
+        way = "let this user through the directories above it, or use another --config-dir"
+        return f"{home.root} cannot be reached ({what}; we are {named(user)}); {way}"
     owners = _owners((path, os.path.dirname(path), home.root))
     if not owners:
         return f"{path} cannot be used ({what}; we are {named(user)})"
@@ -35,12 +39,13 @@ def why_unusable(home: Home, error: OSError) -> str:
     return f"{path} cannot be written ({what}; {whose}){mend}"
 
 
-def _is_missing(path: str) -> bool:
+def _unseen(path: str) -> int:
+    """Why it is not to be seen, an errno: what may not be looked at may be there; 0 if it is."""
     try:
         os.lstat(path)
-    except OSError as error:  # whatever else it is: what may not be looked at may be there
-        return error.errno == errno.ENOENT
-    return False
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
 
 
 def _owners(paths: tuple[str, ...]) -> list[int]:

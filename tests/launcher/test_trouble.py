@@ -68,10 +68,21 @@ class Trouble(Scene):
         self.assertIn(f"as root with: install -d -m 700 -o 1000 {self.home.root}", why)
         self.assertNotIn("install", self.why(errno.EROFS, self.home.root))
 
-    def test_what_may_not_be_looked_at_is_not_called_missing(self) -> None:
+    def test_whose_owner_cannot_be_told_is_not_called_anybody_s(self) -> None:
+        files.make_directory(self.home.root)
         denied = PermissionError(errno.EACCES, "Permission denied")
-        with mock.patch("os.lstat", side_effect=denied), mock.patch("os.stat", side_effect=denied):
+        with mock.patch("os.stat", side_effect=denied):
             self.assertIn("cannot be used (Permission denied; we are", self.why(errno.EACCES))
+
+    def test_a_home_that_cannot_be_reached_is_not_to_be_given_away(self) -> None:
+        denied = PermissionError(errno.EACCES, "Permission denied")
+        with mock.patch("os.lstat", side_effect=denied), self.owned(0):
+            why = self.why(errno.EACCES, self.home.root)
+        self.assertEqual(
+            f"{self.home.root} cannot be reached (Permission denied; we are 1000); let this user "
+            "through the directories above it, or use another --config-dir",
+            why,
+        )
 
 
 class Loopback(Scene):
