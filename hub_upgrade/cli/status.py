@@ -22,7 +22,8 @@ COMMAND = Command(
     "Tell which hub runs, and what the last operation did or is doing.",
     "hub.pyz status --watch",
     "0 whenever it could answer, also when there was never an operation; 1 what was\n"
-    "            watched is lost; 2 wrong usage; 130 watching was interrupted",
+    "            watched is lost, or home cannot be read; 2 wrong usage; 130 watching was\n"
+    "            interrupted",
     "hub-upgrade-status.json, serve.json and releases/boot.json in home, to be read; with no\n"
     "       hub running the record of an operation that nobody will finish is settled",
     (
