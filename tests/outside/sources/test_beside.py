@@ -103,18 +103,11 @@ class BesideABunHub(BesideCase):
         done = machine.command("upgrade")
         self.assertEqual((done.returncode, machine.runs()), (0, NEW), done.stdout + done.stderr)
         self.assertIn("local:", machine.record()["requested_by"])
-        self.tidied(machine)
         self.assertEqual(machine.command("upgrade").returncode, 0)
-        self.tidied(machine)
         done = machine.command("rollback")
         self.assertEqual((done.returncode, machine.runs()), (0, OLD), done.stdout + done.stderr)
-        self.tidied(machine)
         self.assertEqual(machine.command("rollback").returncode, 1)
         self.assertEqual(self.starts(machine), 3)
-
-    def tidied(self, machine: Machine) -> None:
-        """The helper has ended, too: it has its lock until then, after all is told."""
-        wait_for(lambda: not machine.helper_lives(), "the helper's end")
 
     def test_a_sick_version_is_taken_back_and_told_of(self) -> None:
         machine = self.beside(ready_timeout_s=3)
