@@ -69,7 +69,8 @@ class OpenOperation:
             return
         self._told = record.operation_id
         good = record.phase == SUCCEEDED
-        end = record.target_version if good else record.error or record.reason
+        version = record.target_version or record.current_version
+        end = version if good else record.error or record.reason
         text = f"{record.kind} {record.operation_id} ended as {record.phase}: {end}"
         log.say("hub", text, log.INFO if good else log.WARNING, operation_id=record.operation_id)
         self._hooks.ended(record)
@@ -155,5 +156,3 @@ class OpenOperation:
     def end_helper(self, number: int) -> bool:
         """Signal the helper with its group; whether there was one."""
         return recovery.end_helper(self._record(), number)
-
-

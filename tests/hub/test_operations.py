@@ -175,6 +175,18 @@ class OpenOperationTest(Scene):
             operations.settle()
         self.assertEqual((self.hooks.ends, changes), (["o1"], [1]))
 
+    def test_what_ran_already_is_told_by_the_version_that_runs(self) -> None:
+        operations = self.make()
+        for target in ("1.1.0", None):
+            self.claim(operation_id=f"to-{target}", phase=op.SUCCEEDED, target_version=target,
+                       current_version="1.0.0")  # fmt: skip
+            operations.settle()
+        said = [call[0][1] for call in cast("mock.Mock", log.say).call_args_list]
+        self.assertEqual(
+            ["upgrade to-1.1.0 ended as succeeded: 1.1.0",
+             "upgrade to-None ended as succeeded: 1.0.0"], said,
+        )  # fmt: skip
+
     def test_after_rollback_comes_before_the_end_of_the_record(self) -> None:
         self.claim(undo=None, install="pyz", step=op.STAGING)
         operations = self.make()
