@@ -9,8 +9,9 @@ from hub_upgrade import repository
 from hub_upgrade.cli import entry
 from hub_upgrade.cli.arguments import JSON, Arguments, Command, Option
 from hub_upgrade.domain.versions import CHANNELS, is_version
-from hub_upgrade.errors import RefusedError
+from hub_upgrade.errors import RefusedError, UsageError
 from hub_upgrade.host import commands, interpreter
+from hub_upgrade.settings import ONLY_LOCAL
 from hub_upgrade.shapes import Any
 
 ASK_LIMIT_S = 20.0
@@ -39,6 +40,8 @@ def main(argv: list[str]) -> int:
 
 def publish(given: Arguments) -> int:
     """Publish, and say what."""
+    if "://" in given.directory:
+        raise UsageError(f"{given.directory[:200]}: {ONLY_LOCAL}")
     directory = os.path.abspath(given.directory)
     version = version_of(given.file)
     digest = repository.publish(directory, given.channel, given.file, version)

@@ -50,6 +50,13 @@ class Release(unittest.TestCase):
         again = self.release("publish", "a", self.file, "--channel", "rc")
         self.assertIn(f"rc is now 1.2.3-rc.1 (sha256 {digest})", again.stdout)
 
+    def test_a_url_is_wrong_usage_and_no_directory_is_made(self) -> None:
+        done = self.release("publish", "https://x.example/r", self.file, "--channel", "rc")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        self.assertIn("https://x.example/r: until releases are signed, only a local", done.stderr)
+        self.assertFalse((self.root / "https:").exists())
+
     def test_other_bytes_of_a_version_are_refused_in_one_line(self) -> None:
         other = self.root / "other.pyz"
         build_pyz.build(other, "1.2.3-rc.1", source_only=True)
