@@ -6,9 +6,10 @@ from hub_upgrade.cli import entry
 from hub_upgrade.cli.arguments import JSON, Arguments, Command, Option
 from hub_upgrade.errors import RefusedError, UsageError
 
+NONE = "this release supervises none yet, and does not read services.json"
 COMMAND = Command(
     "modules",
-    "List the modules, or act on one. This release has none to configure.",
+    "List the modules, or act on one. This release supervises none yet.",
     "hub.pyz modules",
     "0 done, 1 there is no such module, 2 wrong usage",
     "none yet",
@@ -32,11 +33,11 @@ def modules(given: Arguments) -> int:
         if given.name is None:
             raise UsageError(f"{action} needs the name of a module")
         shown = given.name[:100]
-        raise RefusedError("not_found", f"there is no module {shown!r}: no modules are configured")
+        raise RefusedError("not_found", f"there is no module {shown!r}: {NONE}")
     if given.name is not None:
         raise UsageError(f"list takes no argument {given.name[:100]!r}")
     if given.json:
         entry.print_json({"modules": []})
     else:
-        print("no modules are configured")
+        print(f"no modules: {NONE}")
     return 0
