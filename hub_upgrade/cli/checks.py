@@ -139,9 +139,12 @@ def interpreter(patient: Patient) -> Answers:
 
 def source(patient: Patient) -> Answers:
     """Where do releases come from, and what is there?"""
-    where = command.settings(patient.home, None).releases
+    config = command.settings(patient.home, None)
+    where = config.releases
     if patient.hub is not None:
         where = patient.hub.serving.get("releases") or where
+    if not where and config.hub is not None:
+        return well("none: hub.pyz itself cannot be upgraded (--self)")
     if not where:
         return [(WARNING, "none: nothing can be upgraded", pyz.NONE.partition(": ")[2])]
     directory = pyz.followed(where, patient.home)

@@ -13,7 +13,9 @@ from hub_upgrade.domain.settle import NEXT_START
 from hub_upgrade.errors import HostError
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.status_store import StatusStore
+from hub_upgrade.settings import read_config
 from hub_upgrade.shapes import Any
+from hub_upgrade.upgrade.hub_watch import HubWatch
 from hub_upgrade.wiring import command
 
 LAST_LINES = 10
@@ -106,7 +108,16 @@ def _waits(home: Home, record: Operation) -> bool:
 
 
 def _hub(home: Home) -> tuple[dict[str, Any], bool]:
-    """The hub that runs, and whether a launcher is there at all."""
+    """The hub that runs, with the managed one, and whether a launcher is there at all."""
+    told, launcher = _own(home)
+    managed = read_config(home)[0]["hub"]
+    if managed is not None:
+        version = HubWatch(managed, None).look().version
+        told["managed"] = {"health_url": managed.health_url, "version": version}
+    return told, launcher
+
+
+def _own(home: Home) -> tuple[dict[str, Any], bool]:
     try:
         found = client.locate(home)
     except client.NoAnswerError as error:
@@ -128,10 +139,16 @@ def _record(home: Home, launcher: bool) -> Operation | None:
 
 
 def _hub_line(hub: dict[str, Any]) -> str:
+    line = str(hub.get("trouble") or "no hub runs")
     if hub["running"]:
         proving = ", proving a release" if hub["proving"] else ""
-        return f"hub {hub['version']} runs at {hub['address']} (process {hub['pid']}{proving})"
-    return str(hub.get("trouble") or "no hub runs")
+        line = f"hub {hub['version']} runs at {hub['address']} (process {hub['pid']}{proving})"
+    managed = hub.get("managed")
+    if managed is None:
+        return line
+    version = managed["version"]
+    does = f"is {version}" if version else "tells no version"
+    return f"{line}; the managed hub at {managed['health_url']} {does}"
 
 
 def _head(record: Operation) -> str:

@@ -137,6 +137,10 @@ class HomeTest(DoctorCase):
             file.write("nonsense")
         self.finds("source", "problem", "damaged")
 
+    def test_without_a_source_a_managed_hub_is_upgraded_all_the_same(self) -> None:
+        files.write_json(self.home.hub_json, {"hub": {}})
+        self.finds("source", "ok", "none: hub.pyz itself cannot be upgraded (--self)")
+
     def test_a_clock_before_what_was_written(self) -> None:
         self.finds("clock", "ok")
         path = os.path.join(self.home.root, "hub.json")

@@ -22,7 +22,7 @@ from hub_upgrade.domain.operation import (
 from hub_upgrade.host import boot_store, files
 from hub_upgrade.host.files import Lock
 from hub_upgrade.host.status_store import StatusStore
-from tests.cli.scene import CliCase
+from tests.cli.scene import CliCase, FakeHub
 
 DIGEST = "ab" * 32
 NAME = f"1.1.0-{DIGEST[:16]}"
@@ -61,6 +61,22 @@ class StatusTest(CliCase):
         self.assertIn(f"hub 1.0.0 runs at http://127.0.0.1:{hub.port}", text)
         self.assertEqual(("1.0.0", os.getpid()), (told["hub"]["version"], told["hub"]["pid"]))
         self.assertEqual([], self.tokens())
+
+    def test_the_hub_that_is_looked_after_is_told_with_its_version(self) -> None:
+        other = FakeHub()
+        self.addCleanup(other.close)
+        url = f"http://127.0.0.1:{other.port}/health"
+        files.write_json(self.home.hub_json, {"hub": {"health_url": url}})
+        text, told = self.status()
+        self.assertIn(f"no hub runs; the managed hub at {url} is 1.0.0\n", text)
+        self.assertEqual({"health_url": url, "version": "1.0.0"}, told["hub"]["managed"])
+        self.serve()
+        other.instance, other.replies = "", {}
+        with mock.patch.object(other, "reply", return_value=(500, {})):
+            text, told = self.status()
+        self.assertIn("hub 1.0.0 runs at ", text)
+        self.assertIn(f"); the managed hub at {url} tells no version\n", text)
+        self.assertEqual("", told["hub"]["managed"]["version"])
 
     def test_a_finished_operation_is_told_in_a_sentence_and_as_the_record(self) -> None:
         record = self.store.claim(OPEN._replace(phase=FAILED, error="the disk is full"))
@@ -184,8 +200,14 @@ class StatusTest(CliCase):
 
     def test_no_state_of_the_files_is_a_crash(self) -> None:
         self.store.claim(OPEN._replace(phase=SUCCEEDED))
-        for path in (self.home.status, self.home.serve_json, self.home.boot_json,
-                     self.home.next_json, self.home.tokens, self.home.history):
+        for path in (
+            self.home.status,
+            self.home.serve_json,
+            self.home.boot_json,
+            self.home.next_json,
+            self.home.tokens,
+            self.home.history,
+        ):
             for content in (b"", b"{", b"[]", b"{}", os.urandom(50)):
                 with open(path, "wb") as file:
                     file.write(content)
@@ -197,13 +219,22 @@ class HistoryTest(CliCase):
     def test_the_newest_comes_first_and_each_is_one_line(self) -> None:
         store = StatusStore(self.home)
         for name, error in (("first", "why\nnot"), ("second", None)):
-            store.claim(Operation(name, phase=FAILED, current_version="1.0.0", error=error,
-                                  target_version="1.1.0", finished_at="2026-01-01T00:00:00.000Z",
-                                  requested_by=f"{name} from 10.0.0.7"))
+            store.claim(
+                Operation(
+                    name,
+                    phase=FAILED,
+                    current_version="1.0.0",
+                    error=error,
+                    target_version="1.1.0",
+                    finished_at="2026-01-01T00:00:00.000Z",
+                    requested_by=f"{name} from 10.0.0.7",
+                )
+            )
         code, out, _err = self.run_command(history.main)
         self.assertEqual((0, 2), (code, len(out.splitlines())))
-        self.assertIn("1.0.0 -> 1.1.0 failed, asked by first from 10.0.0.7: why not",
-                      out.splitlines()[1])
+        self.assertIn(
+            "1.0.0 -> 1.1.0 failed, asked by first from 10.0.0.7: why not", out.splitlines()[1]
+        )
         told = json.loads(self.run_command(history.main, "--json")[1])
         names = [record["operation_id"] for record in told["operations"]]
         self.assertEqual(["second", "first"], names)
@@ -232,8 +263,10 @@ class PlanTest(CliCase):
         self.assertEqual(0, code)
         for words in ("1.0.0", "1.1.0", "rc", "in-place", "it is writable", "a mount", "a note"):
             self.assertIn(words, out)
-        self.assertIn("/api/hub/upgrade/plan?channel=rc&allow_downgrade=true",
-                      [path for _m, path, _t, _b in self.hub.asked])
+        self.assertIn(
+            "/api/hub/upgrade/plan?channel=rc&allow_downgrade=true",
+            [path for _m, path, _t, _b in self.hub.asked],
+        )
 
     def test_what_would_stop_it_is_exit_code_1_and_a_redeploy_3(self) -> None:
         stop = {"error": "downgrade", "error_description": "it is below"}
@@ -248,11 +281,16 @@ class PlanTest(CliCase):
         self.assertIn("Nothing to do", out)
 
     def test_a_dry_run_is_the_plan_in_the_same_words(self) -> None:
-        for changed in ({}, {"stops": [{"error": "x", "error_description": "it is below"}]},
-                        {"mode": "redeploy-required"}, {"already_current": True}):
+        for changed in (
+            {},
+            {"stops": [{"error": "x", "error_description": "it is below"}]},
+            {"mode": "redeploy-required"},
+            {"already_current": True},
+        ):
             said = self.answer(**changed)
-            dry = self.run_command(upgrade.main, "--dry-run", "--channel", "rc",
-                                   "--allow-downgrade")
+            dry = self.run_command(
+                upgrade.main, "--dry-run", "--channel", "rc", "--allow-downgrade"
+            )
             self.assertEqual(said, dry)
         self.assertFalse([path for method, path, _t, _b in self.hub.asked if method == "POST"])
 
@@ -262,7 +300,8 @@ class PlanTest(CliCase):
 
     def test_a_hub_s_error_is_one_line(self) -> None:
         self.hub.replies["/api/hub/upgrade/plan"] = lambda: (
-            500, {"error": "internal_error", "error_description": "a bug"}
+            500,
+            {"error": "internal_error", "error_description": "a bug"},
         )
         code, out, err = self.run_command(plan.main)
         self.assertEqual((1, "", "hub.pyz plan: a bug\n"), (code, out, err))
