@@ -27,6 +27,8 @@ HOOKS = ("before_upgrade", "after_rollback", "on_finish")
 HELD = {"releases": "no release source is used", "before_upgrade": managed.REFUSED}
 """What holds in the place of a wrong value, where that is not the default."""
 LONGEST_TIME_S = 24 * 3600.0
+TWO_BEATS_S = 4.0
+"""A hub that lives says so every two seconds: with less between them none would stay."""
 LONGEST_HOOK_S = 3600.0
 RELEASES = "PARACHUTE_HELPER_RELEASES"
 """The variable in which whoever starts a hub or a helper hands down where releases come from."""
@@ -221,8 +223,9 @@ def _check(key: str, value: Any) -> str | None:
     if key in TIMES:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         most = LONGEST_HOOK_S if key == "hook_timeout_s" else LONGEST_TIME_S
-        if not number or not 0 < value <= most:
-            return f"must be a number of seconds above 0 and up to {most:g}"
+        least = TWO_BEATS_S if key == "watchdog_s" else 0
+        if not number or not least < value <= most:
+            return f"must be a number of seconds above {least:g} and up to {most:g}"
     elif key in HOOKS:
         problem = None if value is None else managed.arguments_problem(value)
         return f"must be {problem}" if problem else None
@@ -230,13 +233,13 @@ def _check(key: str, value: Any) -> str | None:
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_TRIES:
             return f"must be a whole number from 1 to {MOST_TRIES}"
     elif key == "releases":
-        if not isinstance(value, str) or not value or "\0" in value:
+        if not value or not managed.passes(value):
             return "must be the directory of a release repository"
         if "://" in value:
             return f"is {value[:200]!r}: {ONLY_LOCAL}"
     elif key == "home_persists":
         if not isinstance(value, bool):
             return "must be true or false"
-    elif not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    elif not isinstance(value, list) or not all(managed.passes(item, 255) for item in value):
         return "must be a list of host names"
     return None

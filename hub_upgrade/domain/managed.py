@@ -5,6 +5,7 @@ Everything absent is detected; everything present is checked, and named when it 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from hub_upgrade.shapes import Any, NamedTuple
@@ -23,6 +24,8 @@ HERE = ("127.0.0.1", "localhost", "::1")
 REFUSED = "upgrades are refused until it is"
 """What follows where a safety is asked for in words that mean nothing."""
 MOST_TEXT = 1000
+MOST_PATH = 4095  # PATH_MAX on Linux, less its NUL
+MOST_WORDS = 64 * 1024
 LONGEST_NAME = 255
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~")
 _IN_UNITS = _PLAIN.union("@:\\") - {"~"}
@@ -86,9 +89,20 @@ def parse(raw: object) -> tuple[Managed | None, list[str]]:
 def arguments_problem(value: object) -> str | None:
     """Why a value is no list of arguments to be run, or None."""
     words = value if isinstance(value, list) else []
-    if words and all(isinstance(word, str) and word and "\0" not in word for word in words):
+    texts = words and all(isinstance(word, str) and word for word in words)
+    if texts and passes("".join(words), MOST_WORDS):
         return None
     return 'a list of arguments such as ["bun", "install"], the program first'
+
+
+def passes(text: object, most: int = MOST_PATH) -> bool:
+    """Whether it is a text, of so many bytes, that a program can be given: exec(2) takes no NUL,
+    and not everything that JSON can write."""
+    try:
+        size = len(text.encode(sys.getfilesystemencoding())) if isinstance(text, str) else most + 1
+    except UnicodeError:
+        return False
+    return size <= most and "\0" not in str(text)
 
 
 def package_problem(name: object) -> str | None:
@@ -120,14 +134,13 @@ def _one_of(*allowed: str) -> Any:
 
 
 def _path(value: object) -> str | None:
-    if isinstance(value, str) and value.startswith("/") and "\0" not in value:
+    if isinstance(value, str) and value.startswith("/") and passes(value):
         return None
     return "an absolute path, or null"
 
 
 def _text(value: object) -> str | None:
-    good = isinstance(value, str) and 0 < len(value) <= MOST_TEXT
-    return None if good else "a text"
+    return None if value and passes(value, MOST_TEXT) else "a text"
 
 
 def _flag(value: object) -> str | None:
@@ -143,9 +156,9 @@ def _split(url: str) -> tuple[str, int, str] | None:
     if not colon:
         host, port = place, "80"
     host = host.strip("[]")
-    if host not in HERE or not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+    if host not in HERE or not (port.isascii() and port.isdigit() and len(port) < 6):
         return None
-    if " " in path:
+    if " " in path or not 0 < int(port) < 65536:
         return None
     return host, int(port), slash + path or "/"
 
