@@ -25,6 +25,8 @@ from hub_upgrade.launcher.place import Place, say
 from hub_upgrade.settings import RELEASES, Settings
 
 TICK_S = 1.0
+TRUSTED_READY_S = 5.0
+"""What is trusted has at least so long to serve: no `ready_timeout_s` may end every start."""
 END_S = 2.0
 """How long a rejected release may take to leave before it is killed: connections wait meanwhile."""
 MOST_MESSAGES = 256
@@ -210,6 +212,8 @@ class Launcher:
 
     def _await_ready(self) -> None:
         limit = self.settings.ready_timeout_s
+        if not self.mind.on_trial:
+            limit = max(limit, TRUSTED_READY_S)
         text = f"it was not ready within {limit:g} s"
         self._deadlines.start(
             "ready", limit, lambda: self.feed(self._about_child("not-ready", text))
