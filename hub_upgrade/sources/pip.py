@@ -139,16 +139,15 @@ class PipSource(PackageSource):
     def outside(self, tree: str) -> list[str]:
         """What the tree's distributions have below the prefix, but outside of it.
 
-        RECORD tells, and is written last: of what a killed pip left, its commands are known.
+        RECORD tells, once pip was done; a killed one's commands are in entry_points.txt alone.
         """
         prefix, found = self.beside(), set()
         for distribution in glob.glob(os.path.join(glob.escape(tree), "*.dist-info")):
-            record = _lines(os.path.join(distribution, "RECORD"))
-            named = [line.rpartition(",")[0].rpartition(",")[0] for line in record
+            named = [line.rpartition(",")[0].rpartition(",")[0]
+                     for line in _lines(os.path.join(distribution, "RECORD"))
                      if line.startswith("../")]  # fmt: skip
-            if not record:
-                commands_file = os.path.join(distribution, "entry_points.txt")
-                named = [os.path.join(prefix, "bin", name) for name in _commands(commands_file)]
+            names = _commands(os.path.join(distribution, "entry_points.txt"))
+            named += [os.path.join(prefix, "bin", name) for name in names]
             found |= {os.path.relpath(os.path.join(tree, path), prefix) for path in named}
         return [path for path in found
                 if not path.startswith("../") and os.path.lexists(os.path.join(prefix, path))]
