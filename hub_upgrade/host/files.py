@@ -227,8 +227,13 @@ def remove_durably(path: str) -> None:
 
 def write_json(path: str, value: Any) -> None:
     """`write_durably` of one compact JSON value and a newline."""
+    write_durably(path, to_json(value) + b"\n")
+
+
+def to_json(value: Any) -> bytes:
+    """One compact JSON value; what is no UTF-8 in a path (os.fsdecode) is read as it was."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    write_durably(path, text.encode("utf-8", "replace") + b"\n")
+    return text.encode("utf-8", "backslashreplace")  # \udcff is JSON's own escape, too
 
 
 def read_regular(path: str, limit: int = MAX_JSON_BYTES) -> bytes:

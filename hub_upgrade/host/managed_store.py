@@ -11,7 +11,6 @@ from hub_upgrade.domain.operation import Undo
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import files
 from hub_upgrade.host.files import Home, Unreadable
-from hub_upgrade.host.status_store import encode
 from hub_upgrade.shapes import Any, NamedTuple
 
 FORMAT = 1
@@ -76,6 +75,6 @@ def write(home: Home, memory: Memory) -> None:
         value["previous"] = {"version": version, "kind": undo.kind, "value": undo.value}
     path = path_of(home)
     try:
-        files.write_durably(path, encode(value) + b"\n")
+        files.write_json(path, value)
     except OSError as error:
         raise HostError(f"{path} cannot be written: {error.strerror or error}") from error

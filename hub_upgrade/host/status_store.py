@@ -44,7 +44,7 @@ def _not_recorded(path: str, error: OSError) -> NotRecordedError:
 
 
 def encode(value: dict[str, Any]) -> bytes:
-    """One compact JSON object."""
+    """One compact JSON object for anybody: not every reader takes a lone surrogate's escape."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
@@ -153,7 +153,7 @@ class StatusStore:
         self._signature = None
         self._fresh_until = 0.0
         try:
-            self._write(self._home.status, encode(to_wire(operation)) + b"\n")
+            self._write(self._home.status, files.to_json(to_wire(operation)) + b"\n")
         except OSError as error:
             raise _not_recorded(self._home.status, error) from error
         self._remember(operation)

@@ -119,7 +119,7 @@ class PackageSource:
         kept = self._kept(undo)
         if not kept:
             raise HostError(f"{undo.value[:200]} is nothing that was kept of {self.package}")
-        sink(f"putting back {self.package} from {kept}\n".encode())
+        sink(os.fsencode(f"putting back {self.package} from {kept}\n"))
         trees.put_back(kept, self.outside)
         self.clear_litter()
         sink(f"{self.package} {self.installed().version} is back\n".encode())

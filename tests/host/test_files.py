@@ -210,6 +210,12 @@ class ReadingTest(InADirectory):
         self.assertEqual(files.read_json(self.path), {"a": "é"})
         self.assertTrue(self.content().endswith(b"\n"))
 
+    def test_a_path_that_is_no_utf8_is_read_as_it_was_from_what_is_utf8(self) -> None:
+        value = {"a": "é", "path": os.fsdecode(b"/t\xff"), "odd": ["\ud800", "\U0001f600"]}
+        files.write_json(self.path, value)
+        self.content().decode("utf-8")
+        self.assertEqual(files.read_json(self.path), value)
+
     def test_what_is_not_a_json_object_is_unreadable(self) -> None:
         deep = b'{"a":' + b"[" * 100_000
         for data in (b"", b"{", b"[1]", b'"text"', b"\xff\xfe", deep, b"\0" * 100):

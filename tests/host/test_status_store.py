@@ -56,6 +56,15 @@ class Slot(InHome):
         self.assertEqual(StatusStore(self.home).read(), claimed)
         self.assertEqual(os.stat(self.home.status).st_mode & 0o777, 0o600)
 
+    def test_a_path_that_is_no_utf8_is_kept_as_it_is_and_told_in_plain_unicode(self) -> None:
+        where = os.fsdecode(b"/t\xff/\xc3\xa9")
+        record = Operation("o1", place=("git", where), undo=op.Undo(op.TREE, where))
+        claimed = self.store.claim(record)
+        for store in (self.store, StatusStore(self.home)):
+            self.assertEqual(store.read(), claimed)
+            self.assertIn("/t?/é", (store.wire() or b"").decode("utf-8"))
+            self.assertNotIn(b"\\u", store.wire() or b"")
+
     def test_a_write_for_another_operation_is_a_no_op(self) -> None:
         self.store.claim(Operation("o1"))
         self.assertIsNone(self.store.update("o2", done))
@@ -147,9 +156,7 @@ class Slot(InHome):
     def test_many_writers_lose_nothing(self) -> None:
         self.store.claim(Operation("o1"))
         context = multiprocessing.get_context("fork")
-        writers = [
-            context.Process(target=add_lines, args=(self.root, name, 40)) for name in "abcd"
-        ]
+        writers = [context.Process(target=add_lines, args=(self.root, name, 40)) for name in "abcd"]
         for writer in writers:
             writer.start()
         for writer in writers:

@@ -123,7 +123,7 @@ class Asked(unittest.TestCase):
         self.assertEqual(self.source("pip").installed().version, "1.1.0-rc.2")
 
     def distribution(self, name: str, commands: str, record: bool = True) -> None:
-        """As pip installs one: RECORD comes last."""
+        """As pip installs one: first with the wheel's own RECORD, which knows of no command."""
         site = self.prefix / "lib" / "python3.11" / "site-packages"
         info = site / f"{name}.dist-info"
         info.mkdir(parents=True)
@@ -131,15 +131,15 @@ class Asked(unittest.TestCase):
         (info / "METADATA").write_text(f"Version: {name.partition('-')[2]}\n")
         told = "[console_scripts]\n" + "".join(f"{command} = x:y\n" for command in commands.split())
         (info / "entry_points.txt").write_text(f"[other]\nmine = x:y\n{told}")
-        lines = "".join(f"../../../bin/{command},sha256=x,9\n" for command in commands.split())
+        named = commands.split() if record else []
+        lines = "".join(f"../../../bin/{command},sha256=x,9\n" for command in named)
         for command in commands.split():
             (self.prefix / "bin" / command).write_text(name)
-        if record:
-            (info / "RECORD").write_text(f"x.py,,\n{lines}")
+        (info / "RECORD").write_text(f"x.py,,\n{lines}")
 
     def test_going_back_pip_takes_what_its_packages_have_and_nothing_else(self) -> None:
         self.distribution("hub-1.0.0", "hub gone")
-        self.distribution("found-1.0.0", "found", record=False)  # a system's own may have none
+        self.distribution("found-1.0.0", "found", record=False)
         mine = self.prefix / "bin" / "mine"
         mine.write_text(f"#!{self.prefix}/bin/python\n")
         source = self.source("pip")
@@ -156,6 +156,17 @@ class Asked(unittest.TestCase):
             self.assertEqual(
                 left, {"hub": "hub-1.0.0", "gone": "hub-1.0.0", "found": "found-1.0.0"}
             )
+
+    def test_a_prefix_that_is_no_utf8_is_gone_back_to(self) -> None:
+        self.prefix = Path(os.fsdecode(os.fsencode(self.prefix) + b"/t\xff"))
+        self.distribution("hub-1.0.0", "hub")
+        source = self.source("pip")
+        said: list[bytes] = []
+        undo = source.keep("a")
+        (self.prefix / "lib" / "python3.11" / "site-packages").rename(self.prefix / "away")
+        source.revert(undo, said.append)
+        self.assertIn(b"/t\xff/", b"".join(said))
+        self.assertEqual(source.installed().version, "1.0.0")
 
     def test_a_missing_tool_is_a_sentence_and_127(self) -> None:
         with mock.patch.dict(os.environ, {"PATH": "", "HOME": str(self.prefix)}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import unittest
 from pathlib import Path
@@ -122,6 +123,22 @@ class Trees(unittest.TestCase):
         ansible.write_text(ours)
         trees.put_back(kept)
         self.assertEqual((pip.read_text(), ansible.read_text()), (ours + "new", ours))
+
+    def test_it_comes_back_below_a_directory_whose_name_is_no_utf8(self) -> None:
+        odd = Path(os.fsdecode(os.fsencode(self.prefix) + b"/t\xff"))
+        (odd / "lib").mkdir(parents=True)
+        (odd / "bin").mkdir()
+        os.rename(self.tree, odd / "lib" / "hub")
+        self.tree = odd / "lib" / "hub"
+        (odd / "bin" / os.fsdecode(b"h\xfe")).symlink_to("../lib/hub/hub.js")
+        before = self.seen()
+        kept = trees.keep(Layout(str(self.tree), str(odd), str(odd / "lib")), "a")
+        os.rename(self.tree, self.prefix / "away")
+        trees.put_back(kept)
+        os.rename(self.prefix / "away", odd / "away")
+        shutil.rmtree(odd / "away")
+        shutil.rmtree(kept)
+        self.assertEqual(self.seen(), before)
 
     def test_what_the_killed_left_is_swept(self) -> None:
         for end in (trees.MAKING, trees.REPLACED, trees.DOOMED):
