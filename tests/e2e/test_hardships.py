@@ -36,7 +36,7 @@ class Hardships(RealCase):
 
     def test_no_word_of_hub_json_and_no_answer_of_another_hub_keeps_it_from_serving(self) -> None:
         """A path that no program can be told of, times in which nothing starts or says that it
-        lives, and a body whose every chunk begins before the one ahead of it."""
+        lives, and chunks of less than nothing."""
         listener = socket.create_server(("127.0.0.1", 0))
         answered = threading.Semaphore(0)
 
@@ -48,7 +48,7 @@ class Hardships(RealCase):
                     return
                 with client:
                     client.recv(65536)
-                    client.sendall(CHUNKED + b"-2\r\n" * 12_000)
+                    client.sendall(CHUNKED + b"-2\r\n" * 16_000)
                 answered.release()
 
         thread = threading.Thread(target=answer)
