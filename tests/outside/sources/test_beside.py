@@ -119,6 +119,24 @@ class BesideABunHub(BesideCase):
         self.assertEqual((machine.runs(), machine.place.tree()), (OLD, before))
         self.told(machine, version=OLD)
 
+    def test_a_version_under_another_name_is_the_one_that_is_told_and_proven(self) -> None:
+        machine = self.machine(start=False)
+        machine.configure(hub={"version_field": "build"})
+        told = programs.JAVASCRIPT.replace(
+            b"version, pid", b'version: "9.9.9", build: version, pid'
+        )
+        hub = {"hub.js": told}
+        machine.place.publish(OLD, files=hub)
+        machine.place.install(OLD)
+        machine.run()
+        wait_for(lambda: machine.runs() == "9.9.9", machine.log())  # what is no version of it
+        machine.serve()
+        self.told(machine, version=OLD)
+        machine.place.publish(NEW, files=hub)
+        record = self.end(machine, "succeeded", self.post(machine)["operation_id"])
+        self.assertEqual((record["current_version"], record["target_version"]), (OLD, NEW))
+        self.told(machine, version=NEW)
+
     def test_our_own_upgrade_leaves_the_other_hub_alone(self) -> None:
         machine = self.beside()
         repository = str(machine.directory / "repository")
