@@ -22,6 +22,26 @@ class ComesUpBadlyCase(ManagedCase):
         self.assertEqual(record["rolled_back_to"], OLD)
         return record
 
+    def again_and_again_up_to_the_start_limit(self) -> None:
+        limits = {"StartLimitIntervalSec": "600", "StartLimitBurst": "4"}
+        again = {"Type": "simple", "Restart": "always", "RestartSec": "50ms"}
+        words = (LAST_WORDS, "Start request repeated too quickly")
+        self.taken_back(DYING, *words, **limits, **again)
+        # The manager itself started it again: one start was asked for, and one to go back.
+        self.assert_ended("failed", OLD, (OLD, NEW, NEW, NEW, OLD))
+        self.goes_on(NEXT, OLD, NEW, NEW, NEW, OLD)
+
+    def with_a_start_limit_that_is_used_up(self) -> None:
+        limits: dict[str, Any] = {"StartLimitIntervalSec": "600", "StartLimitBurst": "1"}
+        self.hub.begin(**limits)
+        self.hub.publish(NEW)
+        self.upgrade(code=5)
+        record = self.assert_ended("failed", OLD, (OLD, OLD))
+        self.assert_says(record, "start-limit-hit", "Start request repeated too quickly")
+        self.hub.obeyed("reset-failed", UNIT)
+        self.upgrade()  # it was never tried, and is not rejected
+        self.assert_ended("succeeded", NEW, (OLD, OLD, NEW))
+
 
 class ComesUpBadly(ComesUpBadlyCase):
     def test_a_version_that_ends_at_once(self) -> None:
@@ -36,13 +56,7 @@ class ComesUpBadly(ComesUpBadlyCase):
         self.goes_on(NEXT, OLD, NEW, OLD)
 
     def test_a_version_that_ends_at_once_again_and_again_up_to_the_start_limit(self) -> None:
-        limits = {"StartLimitIntervalSec": "600", "StartLimitBurst": "4"}
-        again = {"Type": "simple", "Restart": "always", "RestartSec": "50ms"}
-        words = (LAST_WORDS, "Start request repeated too quickly")
-        self.taken_back(DYING, *words, **limits, **again)
-        # The manager itself started it again: one start was asked for, and one to go back.
-        self.assert_ended("failed", OLD, (OLD, NEW, NEW, NEW, OLD))
-        self.goes_on(NEXT, OLD, NEW, NEW, NEW, OLD)
+        self.again_and_again_up_to_the_start_limit()
 
     def test_a_version_that_ends_at_once_and_is_started_again_for_ever(self) -> None:
         record = self.taken_back(DYING, LAST_WORDS, f"Job for {UNIT} failed", **ENDLESS)
@@ -54,15 +68,7 @@ class ComesUpBadly(ComesUpBadlyCase):
         self.goes_on(NEXT, *starts)
 
     def test_a_start_limit_that_is_used_up_already(self) -> None:
-        limits: dict[str, Any] = {"StartLimitIntervalSec": "600", "StartLimitBurst": "1"}
-        self.hub.begin(**limits)
-        self.hub.publish(NEW)
-        self.upgrade(code=5)
-        record = self.assert_ended("failed", OLD, (OLD, OLD))
-        self.assert_says(record, "start-limit-hit", "Start request repeated too quickly")
-        self.hub.obeyed("reset-failed", UNIT)
-        self.upgrade()  # it was never tried, and is not rejected
-        self.assert_ended("succeeded", NEW, (OLD, OLD, NEW))
+        self.with_a_start_limit_that_is_used_up()
 
     def test_a_version_that_takes_longer_than_the_unit_allows(self) -> None:
         record = self.taken_back(LATE, f"Job for {UNIT} failed", "timeout", TimeoutStartSec="2")
@@ -87,6 +93,12 @@ class ComesUpBadlyUnderAUser(ComesUpBadlyCase):
         self.taken_back(DYING, f"Job for {UNIT} failed", LAST_WORDS, "status=3")
         self.assert_ended("failed", OLD, (OLD, NEW, OLD))
         self.goes_on(NEXT, OLD, NEW, OLD)
+
+    def test_a_version_that_ends_at_once_again_and_again_up_to_the_start_limit(self) -> None:
+        self.again_and_again_up_to_the_start_limit()
+
+    def test_a_start_limit_that_is_used_up_already(self) -> None:
+        self.with_a_start_limit_that_is_used_up()
 
     def test_a_version_that_takes_longer_than_the_unit_allows(self) -> None:
         self.taken_back(LATE, f"Job for {UNIT} failed", "timeout", TimeoutStartSec="2")

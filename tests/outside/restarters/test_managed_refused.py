@@ -11,7 +11,8 @@ from tests.outside.restarters.managed_case import ManagedCase
 from tests.outside.restarters.managed_hub import DYING, ENDLESS, UNIT
 from tests.outside.restarters.managed_machine import NEW, NEXT, OLD
 
-MASK: dict[str, Any] = {"before_upgrade": ["systemctl", "mask", UNIT]}
+ELSEWHERE = f"/home/{USER}/.local/share/systemd/user"
+"""Where a user's own units lie that can be masked: not where the mask would."""
 
 
 class IsRefused(ManagedCase):
@@ -45,7 +46,8 @@ class IsRefused(ManagedCase):
 
     def test_a_unit_that_is_masked_while_it_is_rewritten(self) -> None:
         self.hub.begin()
-        self.hub.configure(**MASK)
+        mask = self.machine.systemctl_of(self.scope, "mask", UNIT)
+        self.hub.configure(before_upgrade=["sh", "-c", mask])
         record = self.refused("NOT restarted", f"Unit {UNIT} is masked", f"restart {UNIT}")
         self.assertIn("undo", record)
         self.hub.obeyed("unmask", UNIT)
@@ -60,6 +62,20 @@ class IsRefused(ManagedCase):
         self.upgrade()
         self.assert_ended("succeeded", NEW, (OLD, NEW))
 
+    def test_what_hub_json_says_is_systemds_is_not_asked_to_stop_while_it_has_no_unit(self) -> None:
+        self.hub.begin(hub={"restart": "systemd"}, run=False)
+        self.machine.sh(f"rm {self.hub.units}/{UNIT}")
+        self.hub.obeyed("daemon-reload")
+        self.hub.run_bare()
+        self.untouched(UNIT, "not")
+        self.hub.kill_all()
+        self.hub.write_unit()
+        self.hub.obeyed("start", UNIT)
+        self.hub.until(OLD)
+        self.upgrade()
+        record = self.assert_ended("succeeded", NEW, (OLD, OLD, NEW))
+        self.assertEqual(record["restarter"], f"systemd {self.scope} {UNIT}")
+
     def test_a_hub_that_runs_outside_of_its_installed_unit(self) -> None:
         self.hub.begin(run=False)
         self.hub.run_bare()
@@ -70,6 +86,14 @@ class IsRefused(ManagedCase):
         self.hub.until(OLD)
         self.upgrade()
         self.assert_ended("succeeded", NEW, (OLD, OLD, NEW))
+
+
+class IsRefusedByAUsers(IsRefused):
+    scope = "user"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.hub.units = ELSEWHERE
 
 
 class IsDenied(ManagedCase):
