@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 
+from hub_upgrade.errors import HostError
 from hub_upgrade.shapes import IO, NamedTuple
 
 OUTPUT_BYTES = 1024 * 1024
@@ -37,6 +38,11 @@ class Result(NamedTuple):
     stdout: bytes
     stderr: bytes
 
+    def killed(self) -> str:
+        """That a signal ended it, or ""."""
+        status = self.status or 0
+        return f"it was ended by signal {-status}" if status < 0 else ""
+
     def last_line(self) -> str:
         """The last line that says something, of stderr before stdout."""
         for output in (self.stderr, self.stdout):
@@ -44,6 +50,11 @@ class Result(NamedTuple):
             if lines:
                 return lines[-1].strip()[:500]
         return ""
+
+
+def missing(sentence: str) -> HostError:
+    """The error for a tool that is not there."""
+    return HostError(f"{sentence} (exit {MISSING})", MISSING)
 
 
 def run(

@@ -96,8 +96,8 @@ class Git:
         argv = ["git", "-C", self.directory, *SETTINGS, *words]
         result = commands.run(argv, limit_s, env, sink=sink)
         if result.status == commands.MISSING:
-            raise HostError(
-                "git is not installed, or not on the path: install it, and try again", result.status
+            raise commands.missing(
+                "git is not installed, or not on the path: install it, and try again"
             )
         if result.status is None:
             raise HostError(f"git {words[0]} in {self.directory} took longer than {limit_s:g} s")
@@ -186,7 +186,8 @@ def named(names: list[str]) -> str:
 def words_of(result: Result) -> str:
     """What a tool said on its way out, in one line."""
     said = result.stderr.decode("utf-8", "replace").split()
-    return " ".join(said)[-WORDS:] or result.last_line() or f"it ended with {result.status}"
+    words = result.killed() or " ".join(said)[-WORDS:] or result.last_line()
+    return words or f"it ended with {result.status}"
 
 
 def is_commit(text: object) -> bool:

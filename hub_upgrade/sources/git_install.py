@@ -97,10 +97,10 @@ class Dependencies:
         env = self._git.environment(remote=True)
         result = commands.run(list(argv), INSTALL_S, env, self._git.directory, sink)
         if result.status == commands.MISSING:
-            raise HostError(result.last_line(), result.status)
+            raise commands.missing(result.last_line())
         if result.status != 0:
             how = f"took longer than {INSTALL_S:g} s" if result.status is None else "failed"
-            raise HostError(f"{' '.join(argv)} {how}: {result.last_line()}")
+            raise HostError(f"{' '.join(argv)} {how}: {result.killed() or result.last_line()}")
         files.write_durably(self._state, DONE)
 
     def forget(self) -> None:

@@ -71,9 +71,8 @@ class NodeSource(PackageSource):
         said = result.stdout + result.stderr
         if (result.status, said.strip()) == (0, b"") or any(words in said for words in self.absent):
             return None
-        raise HostError(
-            f"{self.name} could not ask its registry for {self.package}: {self.words_of(result)}"
-        )
+        why = result.killed() or self.words_of(result)
+        raise HostError(f"{self.name} could not ask its registry for {self.package}: {why}")
 
 
 class BunSource(NodeSource):

@@ -64,7 +64,7 @@ class PipSource(PackageSource):
         listed = [line for line in lines if line.startswith(_AVAILABLE)]
         broken = [line for line in unreached if _ABSENT not in line]
         if broken or not (listed or unreached):
-            told = broken[0][:500] if broken else self.words_of(result)
+            told = result.killed() or (broken[0][:500] if broken else self.words_of(result))
             raise HostError(f"pip could not ask its index for {self.package}: {told}")
         found = listed[-1][len(_AVAILABLE):].split(",") if listed else []
         return {version for version in map(semantic, map(str.strip, found)) if version}
@@ -109,7 +109,7 @@ class PipSource(PackageSource):
     def run(self, words: list[str], limit_s: float, sink: Any = None) -> Result:
         result = super().run(words, limit_s, sink)
         if result.status and b"No module named pip" in result.stderr:
-            raise HostError(f"{result.last_line()}: install it first", commands.MISSING)
+            raise commands.missing(f"{result.last_line()}: install it first")
         return result
 
     def words_of(self, result: Result) -> str:

@@ -108,7 +108,7 @@ class PackageSource:
         """Install the one version. An exit of 0 is no proof of it: read `installed` back."""
         result = self.run(self.install_words(str(resolved.version)), SWAP_S, sink)
         if result.status != 0:
-            why = self.words_of(result) or f"it ended with {result.status}"
+            why = result.killed() or self.words_of(result) or f"it ended with {result.status}"
             raise HostError(
                 f"{self.name} could not install {self.package} {resolved.version}: {why}"
             )
@@ -153,7 +153,7 @@ class PackageSource:
             env.pop("FORCE_COLOR", None)
             result = commands.run([*tool, *words], limit_s, env, "/", sink)
         if result.status == commands.MISSING:
-            raise HostError(self._missing(result.last_line()), commands.MISSING)
+            raise commands.missing(self._missing(result.last_line()))
         if result.status is None:
             raise HostError(f"{self.name} took longer than {limit_s:g} s for {self.package}")
         return result

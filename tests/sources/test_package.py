@@ -16,7 +16,7 @@ from hub_upgrade.domain.managed import Managed
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host.commands import Result
 from hub_upgrade.sources.package import package_source
-from hub_upgrade.sources.rewriter import PackageSource
+from hub_upgrade.sources.rewriter import PackageSource, Resolved
 
 TAGS = {"latest": "1.1.0", "rc": "1.2.0-rc.1"}
 
@@ -168,6 +168,19 @@ class Asked(unittest.TestCase):
         self.assertIn(b"/t\xff/", b"".join(said))
         self.assertEqual(source.installed().version, "1.0.0")
 
+    def test_a_tool_that_a_signal_ended_is_not_told_by_what_it_said_before(self) -> None:
+        said = Result(-9, b"", b"Successfully uninstalled hub-1.0.0\n")
+        for manager in ("bun", "npm", "pip"):
+            source = self.source(manager, said)
+            with self.assertRaises(HostError) as caught:
+                source.resolve("latest", None)
+            asked = caught.exception.sentence
+            ended = mock.patch.object(source, "run", return_value=said)
+            with ended, self.assertRaises(HostError) as caught:
+                source.swap(Resolved("1.1.0", ""), print)
+            for sentence in (asked, caught.exception.sentence):
+                self.assertRegex(sentence, r": it was ended by signal 9$")
+
     def test_a_missing_tool_is_a_sentence_and_127(self) -> None:
         with mock.patch.dict(os.environ, {"PATH": "", "HOME": str(self.prefix)}):
             for manager in ("bun", "npm", "pip"):
@@ -177,7 +190,8 @@ class Asked(unittest.TestCase):
                 with self.assertRaises(HostError) as caught:
                     source.resolve("latest", None)
                 self.assertEqual(caught.exception.exit_code, 127)
-                self.assertIn(f"{manager} is not on the path", caught.exception.sentence)
+                sentence = caught.exception.sentence
+                self.assertRegex(sentence, rf"^{manager} is not on the path.*first \(exit 127\)$")
 
 
 if __name__ == "__main__":

@@ -124,9 +124,7 @@ class PackageCase(unittest.TestCase):
     def test_the_digest_is_the_registrys(self) -> None:
         found = self.published()
         pinned = "1.1.0"
-        self.assertEqual(
-            found.digest, self.place.registry.integrity(self.place.package, pinned)
-        )
+        self.assertEqual(found.digest, self.place.registry.integrity(self.place.package, pinned))
         self.assertTrue(found.digest.startswith(self.place.integrities))
 
     def test_what_is_not_there_is_named_with_what_is(self) -> None:
@@ -194,9 +192,7 @@ class PackageCase(unittest.TestCase):
                 self.place.registry.break_down(fault, registry.FILES)
                 limit = 4.0 if fault == registry.SILENT else 60.0
                 with mock.patch.object(rewriter, "SWAP_S", limit):
-                    self.host_error(
-                        lambda: self.source.swap(resolved, ignore), self.place.package
-                    )
+                    self.host_error(lambda: self.source.swap(resolved, ignore), self.place.package)
                 self.place.cut_off()
                 self.source.revert(undo, ignore)
                 self.assert_same(before)
@@ -251,6 +247,7 @@ class PackageCase(unittest.TestCase):
             ):
                 error = self.host_error(call, self.place.manager)
                 self.assertEqual(error.exit_code, 127)
+                self.assertTrue(error.sentence.endswith("(exit 127)"), error.sentence)
             self.assertEqual(self.source.installed().version, "1.0.0")
 
     def test_a_tool_that_ends_without_a_word_says_nothing_of_versions(self) -> None:
@@ -258,7 +255,7 @@ class PackageCase(unittest.TestCase):
         with mock.patch.object(source, "tool", return_value=["/bin/sh", "-c", "kill -9 $$"]):
             self.host_error(lambda: source.resolve("latest", None), self.place.package)
             resolved = rewriter.Resolved("1.1.0", "")
-            self.host_error(lambda: source.swap(resolved, ignore), "it ended with -9")
+            self.host_error(lambda: source.swap(resolved, ignore), "it was ended by signal 9")
 
     def remove_tool(self) -> None:
         """Where it is not taken from the path."""

@@ -329,7 +329,7 @@ class Dependencies(Moves):
         with self.assertRaises(HostError) as caught:
             self.source.swap(self.resolve(), ignore)
         self.assertEqual(caught.exception.exit_code, 127)
-        self.assertIn("no-such-tool", caught.exception.sentence)
+        self.assertRegex(caught.exception.sentence, r"^no-such-tool .*\(exit 127\)$")
 
     def test_without_a_command_bun_is_run_for_its_own_lock_and_no_other(self) -> None:
         self.scene.managed = self.scene.managed._replace(install_command=None)

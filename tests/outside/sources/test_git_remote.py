@@ -129,7 +129,7 @@ class Git(unittest.TestCase):
                 with self.assertRaises(HostError) as caught:
                     call()
                 self.assertEqual(caught.exception.exit_code, 127)
-                self.assertIn("git is not installed", caught.exception.sentence)
+                self.assertRegex(caught.exception.sentence, r"^git is not .*\(exit 127\)$")
 
     def test_a_directory_that_is_no_checkout(self) -> None:
         for directory in (self.scene.root, self.scene.root / "nowhere"):

@@ -36,7 +36,9 @@ class Pip(package_cases.PackageCase):
     def test_a_python_without_pip_is_a_missing_tool(self) -> None:
         assert isinstance(self.place, PipPlace)
         shutil.rmtree(self.place.site_packages / "pip")
-        error = self.host_error(lambda: self.source.resolve("latest", None), "No module named pip")
+        error = self.host_error(
+            lambda: self.source.resolve("latest", None), "No module named pip", "(exit 127)"
+        )
         self.assertEqual(error.exit_code, 127)
 
     def test_what_was_yanked_is_not_chosen_but_may_be_named(self) -> None:
