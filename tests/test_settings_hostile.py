@@ -138,7 +138,7 @@ class HostileTest(unittest.TestCase):
                 self.assertLess(found.hub.address[1] if found.hub else 0, 65536)
 
     def test_the_longest_that_is_taken_can_be_given_to_a_program(self) -> None:
-        path = "/" + "é" * 2047
+        path = "/\udcff" + "é" * 2046  # its first byte is no UTF-8 (os.fsdecode)
         words = ["x" * 4096] * 16
         config = {
             "releases": path, "before_upgrade": words, "after_rollback": words, "on_finish": words,

@@ -98,11 +98,12 @@ def arguments_problem(value: object) -> str | None:
 def passes(text: object, most: int = MOST_PATH) -> bool:
     """Whether it is a text, of so many bytes, that a program can be given: exec(2) takes no NUL,
     and not everything that JSON can write."""
+    if not isinstance(text, str) or "\0" in text:
+        return False
     try:
-        size = len(text.encode(sys.getfilesystemencoding())) if isinstance(text, str) else most + 1
+        return len(text.encode(sys.getfilesystemencoding(), "surrogateescape")) <= most
     except UnicodeError:
         return False
-    return size <= most and "\0" not in str(text)
 
 
 def package_problem(name: object) -> str | None:
