@@ -57,13 +57,11 @@ class Launchd:
 
     def uninstall(self) -> int:
         """Stopped and removed; what it never wrote stays."""
-        there = os.path.lexists(self._path)
-        if self._given.dry_run:
-            todo = [self._bootout, ("rm", self._path)] if there else []
-            return unit_files.show({}, todo)
-        if not there:
+        if not os.path.lexists(self._path):
             return self._tell(f"{self._name} is not installed; nothing was changed", False)
         unit_files.may_remove([self._path], self._given.force)
+        if self._given.dry_run:
+            return unit_files.show({}, [self._bootout, ("rm", self._path)])
         if launchd.look(self._target)[0] is not None:
             self._leave()
         files.remove_durably(self._path)

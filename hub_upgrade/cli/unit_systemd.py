@@ -80,17 +80,17 @@ class Systemd:
         found = [name for name in (self._socket, self._service)
                  if os.path.lexists(self._path(name))]  # fmt: skip
         paths = [self._path(name) for name in found]
-        todo: list[tuple[str, ...]] = []
-        if found:
-            todo = [(*self._systemctl, "stop", *found), (*self._systemctl, "disable", *found),
-                    ("rm", *paths), (*self._systemctl, "daemon-reload")]  # fmt: skip
-        if self._given.dry_run:
-            return unit_files.show({}, todo)
+        todo: list[tuple[str, ...]] = [
+            (*self._systemctl, "stop", *found), (*self._systemctl, "disable", *found),
+            ("rm", *paths), (*self._systemctl, "daemon-reload"),
+        ]  # fmt: skip
         if not found and os.path.lexists(os.path.join(SYSTEM, self._service)):
             raise HostError(f"{SYSTEM}/{self._service} is root's: as root, type the same again")
         if not found:
             return self._tell(f"{self._name} is not installed; nothing was changed", False)
         unit_files.may_remove(paths, self._given.force)
+        if self._given.dry_run:
+            return unit_files.show({}, todo)
         self._needs_systemd()
         self._stop(found)
         self._do(todo[1])

@@ -237,8 +237,10 @@ class Refusing(UnitCase):
         self.assertIn("a unit runs a built hub.pyz", err)
 
     def test_what_is_not_there_is_removed_already(self) -> None:
-        code, out, _err = self.unit("uninstall")
-        self.assertEqual((code, out), (0, "parachute-hub is not installed; nothing was changed\n"))
+        for flags in ((), ("--dry-run",)):
+            code, out, _err = self.unit("uninstall", *flags)
+            told = "parachute-hub is not installed; nothing was changed\n"
+            self.assertEqual((code, out), (0, told))
 
 
 if __name__ == "__main__":
