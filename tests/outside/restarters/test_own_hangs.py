@@ -89,7 +89,7 @@ class Hanging(OwnCase):
         self.assertEqual(len(unit.processes()), 2, unit.processes())
 
     def test_a_start_that_needs_a_rescue_may_take_longer_than_a_start(self) -> None:
-        """Three attempts of two seconds, and only then the release before it."""
+        """Three attempts of five seconds, and only then the release before it."""
         unit = self.unit()
         unit.drop_in("TimeoutStartSec=5")
         unit.lay(build("1.0.0"))
