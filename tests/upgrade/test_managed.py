@@ -9,7 +9,7 @@ from unittest import mock
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.operation import Request, Undo
 from hub_upgrade.errors import HostError
-from hub_upgrade.host import managed_store
+from hub_upgrade.host import commands, managed_store
 from tests.upgrade.managed_world import FakeRewriter, ManagedCase
 
 
@@ -85,6 +85,16 @@ class ManagedTest(ManagedCase):
         self.assertIn("no space left on device", self.record().error or "")
         self.assertEqual((self.world.restarts, self.record().rolled_back_to), (0, None))
         self.is_true("tool")
+
+    def test_a_tool_that_is_missing_is_told_with_its_exit_127(self) -> None:
+        def fails() -> None:
+            raise commands.missing("bun is not on the path: install it first")
+
+        self.world.fails = fails
+        self.claim()
+        self.assertEqual(self.go(), 1)
+        self.assertIn("install it first (exit 127)", self.record().error or "")
+        self.is_true("missing")
 
     def test_before_upgrade_that_fails_stops_before_anything_is_rewritten(self) -> None:
         self.settings = self.settings._replace(before_upgrade=("sh", "-c", "echo full >&2; exit 3"))
