@@ -285,4 +285,5 @@ def _failed(argv: list[str], done: Result, limit_s: float) -> HostError:
     lines = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()
     said = [line.strip() for line in lines if line.strip() and not line.startswith(HINTS)]
     words = shown("; ".join(said), MOST_OF_LINE) or f"{argv[0]} ended with status {done.status}"
-    return HostError(words.rstrip("."), commands.MISSING if done.status == commands.MISSING else 1)
+    words = words.rstrip(".")
+    return commands.missing(words) if done.status == commands.MISSING else HostError(words)
