@@ -3,15 +3,12 @@ same for each of them, by the command line and the real tools, to the very end."
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
-from tests.e2e.harness import wait_for
 from tests.outside.sources import programs, registry
 from tests.outside.sources.machine import Machine, MachineCase
 
-KILLED_AT = (1, 2, 3, 4, 5, 6, 8, 11, 15, 20, 30, 50, 80)
 BULK_MB = 6
 
 
@@ -228,29 +225,3 @@ class Rows(MachineCase):
             ends.append(machine.record()["step"])
         self.assertEqual(machine.runs(), "1.1.0")
         self.assertIn("reverting", ends)  # it was full in the midst of it, too
-
-    def test_whoever_is_killed_at_its_nth_rename_leaves_the_truth(self) -> None:
-        machine = self.machine()
-        machine.place.publish("1.1.0")
-        before = machine.place.tree()
-        for number in KILLED_AT:
-            told = os.path.join(machine.directory, "strace")
-            inject = f"inject=rename,renameat,renameat2:signal=KILL:when={number}"
-            under = ("strace", "-f", "-q", "-o", told, "-e", "trace=rename,renameat,renameat2")
-            machine.command("upgrade", "--version", "1.1.0", under=(*under, "-e", inject))
-            wait_for(machine.runs, f"a hub, after {number}")
-            if machine.record():
-                self.is_true(machine, before, machine.settled(), number)
-            with open(told, encoding="utf-8", errors="replace") as file:
-                if "killed by SIGKILL" not in file.read():
-                    return
-
-    def is_true(
-        self, machine: Machine, before: bytes, record: dict[str, Any], number: int
-    ) -> None:
-        if record["phase"] == "succeeded":
-            self.assertEqual(machine.runs(), "1.1.0", (number, record))
-            done = machine.command("rollback")
-            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertEqual(machine.runs(), "1.0.0", (number, record))
-        self.assertEqual(machine.place.tree(), before, (number, record))
