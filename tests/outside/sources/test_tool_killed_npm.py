@@ -7,6 +7,7 @@ import unittest
 from tests.outside.sources import tool_killed
 from tests.outside.sources.machine import clean_environment
 from tests.outside.sources.places import NpmPlace
+from tests.outside.sources.striking import HELPER
 
 
 def setUpModule() -> None:
@@ -15,7 +16,8 @@ def setUpModule() -> None:
 
 class NpmKilled(tool_killed.ToolKilledCase):
     kind = NpmPlace
-    least = 5
+    least = 3
+    numbers = {HELPER: (2, 4, 5)}
     missing = "lib/node_modules/@openparachute/hub/package.json"
 
 
