@@ -110,9 +110,10 @@ class Machine:
         if self.unshare is not None:
             self.unshare.kill()
             self.unshare.wait()
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process, signal.SIGKILL)
-            wait_for(lambda: not os.path.exists(f"/proc/{self.process}"), "the machine's end")
+            if self.process:  # 0 for one whose process 1 was never seen, and to kill(2) our group
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.process, signal.SIGKILL)
+                wait_for(lambda: not os.path.exists(f"/proc/{self.process}"), "the machine's end")
         for group in self.groups:
             wait_for(partial(_removed, group), f"the end of {group}")
         shutil.rmtree(self.directory)
