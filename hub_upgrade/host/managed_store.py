@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from hub_upgrade.domain.operation import Undo
+from hub_upgrade.domain.versions import told
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import files
 from hub_upgrade.host.files import Home, Unreadable
@@ -64,7 +65,7 @@ def _previous(raw: dict[str, Any]) -> Previous | None:
     if not all(isinstance(text, str) and text for text in texts):
         return None
     version, kind, value = texts
-    return Previous(version, Undo(kind, value))
+    return Previous(told(version), Undo(kind, value))
 
 
 def write(home: Home, memory: Memory) -> None:

@@ -31,16 +31,14 @@ UP = ("active", "activating", "reloading", "deactivating")
 KNOWN = (
     "Id", "LoadState", "LoadError", "ActiveState", "SubState", "Result", "MainPID", "NRestarts",
     "Job", "ExecStart", "ExecMainPID", "RefuseManualStart", "RefuseManualStop", "TimeoutStartUSec",
-    "TimeoutStopUSec", "InvocationID", "ActiveExitTimestampMonotonic",
-    "ExecMainExitTimestampMonotonic",
+    "TimeoutStopUSec", "InvocationID",
 )  # fmt: skip
 LIMIT_HIT = "start-limit-hit"
 CANCELED = "canceled"
 """What systemctl says of a job in whose place somebody else's order was put."""
-JOB_DONE = (
-    "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf", "MESSAGE_ID=9d1aaa27d60140bd96365438aad20286",
-)  # fmt: skip
-"""What managers note of a unit that was started, or stopped, by a job: sd-messages.h."""
+JOB_STARTED = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf"
+JOB_STOPPED = "MESSAGE_ID=9d1aaa27d60140bd96365438aad20286"
+"""What managers note of a unit that a job has started, or stopped: sd-messages.h."""
 JOURNAL_LOOKS = 10
 """So often at most: what a manager notes may be read a moment later."""
 SIGN_IN = "#code="
@@ -103,6 +101,7 @@ class SystemdRestarter:
         self._unit, self._scope = choice.name, choice.scope
         self._since = 0.0
         self._marked = ""
+        self._field = "USER_" if choice.scope == USER else ""
         self.limit_s = MOST_S
 
     def check(self) -> str:
@@ -163,38 +162,36 @@ class SystemdRestarter:
         self._marked = self._seen().get("InvocationID", "")
 
     def ordered(self) -> str:
-        """See upgrade.ports.Restarter. A restart of the manager's own accord is counted by it, and
-        nobody's order."""
+        """See upgrade.ports.Restarter. Its journal tells: what ended by itself, or was started
+        again by its manager, its socket or another unit, was not ended by a job."""
         seen = self._seen(after_its_job=True)
         if self._was_stopped(seen):
             return self._stopped().sentence
+        invocation = f"{self._field}INVOCATION_ID={self._marked}"
         anew = bool(self._marked) and seen.get("InvocationID") != self._marked
-        by_order = anew and seen.get("NRestarts") == "0" and seen.get("ActiveState") in UP
-        return RESTARTED if by_order else ""
+        if anew and self._noted(("stop", "restart"), JOB_STOPPED, invocation):
+            return RESTARTED
+        return ""
 
     def _was_stopped(self, seen: dict[str, str]) -> bool:
-        """Whether it is down since somebody ordered that. Of a unit that ends by itself, the
-        process ends first, and only then the unit is active no more; but a manager forgets a unit
-        that is down and that nothing refers to: then its journal tells."""
+        """Whether it is down by a job of its manager's, which ended well."""
         if (seen.get("ActiveState"), seen.get("Result")) != ("inactive", "success"):
             return False
-        ends = (f"{what}ExitTimestampMonotonic" for what in ("Active", "ExecMain"))
-        unit, process = (int(seen.get(name) or "0") for name in ends)
-        return unit < process if unit else self._last_job_was_a_stop()
+        return self._noted(("stop",), JOB_STARTED, JOB_STOPPED)
 
-    def _last_job_was_a_stop(self) -> bool:
-        which = "USER_UNIT" if self._scope == USER else "UNIT"
+    def _noted(self, jobs: tuple[str, ...], *matches: str) -> bool:
+        """Whether the newest job among those of the unit that match was one of these."""
         argv = scoped("journalctl", self._scope, "--no-pager", "--quiet", "--output=json")
-        argv += ["--reverse", "--lines=1", f"{which}={self._unit}", *JOB_DONE]
+        argv += ["--reverse", "--lines=1", f"{self._field}UNIT={self._unit}", *matches]
         for _ in range(JOURNAL_LOOKS):
             done = commands.run(argv, SHOW_S, environment())
-            if b'"JOB_TYPE":"stop"' in done.stdout.replace(b" ", b""):
+            if any(f'"JOB_TYPE":"{job}"'.encode() in done.stdout for job in jobs):
                 return True
             time.sleep(POLL_S)
         return False
 
     def _stopped(self) -> HostError:
-        return HostError(f"{STOPPED} ({self._unit}, by somebody's order to its manager)")
+        return HostError(f"{STOPPED} with its unit, {self._unit}")
 
     def _trouble(
         self, done: Result, failure: HostError, lives: bool, never: bool, back: bool

@@ -104,8 +104,9 @@ def prove(
     Returns why that is not so, or "". `before` is the process that was there before the restart.
     `late`: nobody looked meanwhile, and the time that its process has lived counts. No answer in
     time is no verdict: it is waited for, for at most `ready_timeout_s` until it is healthy for the
-    first time, and `probation_max_s` in all. Nor is what somebody orders of its manager meanwhile:
-    a restart begins the probation anew, and a stop ends it with a sentence that says so.
+    first time, and `probation_max_s` in all, beside the time that somebody's order takes. Such an
+    order to its manager is no verdict either: a restart begins the probation anew, and a stop ends
+    it with a sentence that says so.
     """
     begun = awaited = last = time.monotonic()
     since = 0.0
@@ -137,7 +138,8 @@ def prove(
             if over or order != RESTARTED:
                 return order if order.startswith(STOPPED) else verdict
             restarter.mark()
-            since, first, awaited = 0.0, NOTHING, time.monotonic()
+            since, first = 0.0, NOTHING
+            awaited = last = time.monotonic()
         why = seen.why or why
         time.sleep(POLL_S)
 

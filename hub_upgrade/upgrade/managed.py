@@ -223,7 +223,7 @@ class ManagedTransaction:
 
     def _restart(self, again: bool = False, **fields: Any) -> None:
         operation, seen = self._operation, self._parts.watch.look()
-        target = fields.get("target_version") or operation.target_version
+        target = told(fields.get("target_version") or operation.target_version)
         done = (again or seen.version == target) and is_new(operation.process or "", seen)
         if self._restarter.by_manager:
             fields["step_limit_s"] = STEP_MARGIN_S + 2 * self._restarter.limit_s
@@ -258,10 +258,10 @@ class ManagedTransaction:
 
     def _prove(self, **fields: Any) -> None:
         watch = self._parts.watch
-        limit_s = proof_limit_s(self._settings)
+        limit_s = proof_limit_s(self._settings) + self._restarter.limit_s
         self._journal.step(op.PROVING, step_limit_s=limit_s, **fields)
         operation = self._operation
-        before, target = operation.process or "", operation.target_version or ""
+        before, target = operation.process or "", told(operation.target_version)
         settings = self._settings
         if not self._back.is_asked and not is_new(before, watch.look()):
             if hub_process.lives(before):

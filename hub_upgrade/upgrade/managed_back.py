@@ -9,6 +9,7 @@ from hub_upgrade.domain.install import Decision
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import Operation, Undo
 from hub_upgrade.domain.restart import NOT_STARTED, STOPPED, Choice
+from hub_upgrade.domain.versions import told
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import managed_store
 from hub_upgrade.host.files import Home
@@ -76,7 +77,7 @@ class TakingBack:
             self._tell()
         self._reverting(failure=why)
         undo = operation.undo or NONE
-        old = operation.current_version
+        old = told(operation.current_version)
         lost = undo.kind != op.NOTHING and not self._is_back(undo, old)
         error, back = why, None
         if lost:
@@ -97,7 +98,7 @@ class TakingBack:
 
     def _reverting(self, **fields: Any) -> None:
         limit_s = proof_limit_s(self._settings) + hooks.limit_s(self._settings)
-        limit_s += REVERT_S + 2 * self._restarter.limit_s
+        limit_s += REVERT_S + 3 * self._restarter.limit_s
         self._journal.step(op.REVERTING, step_limit_s=limit_s, **fields)
 
     def _is_back(self, undo: Undo, old: str) -> bool:
@@ -121,7 +122,7 @@ class TakingBack:
         """
         operation = self._operation
         taken = taken_back(operation, why)
-        old, watch = operation.current_version, self._parts.watch
+        old, watch = told(operation.current_version), self._parts.watch
         seen = watch.look()
         again = operation.rolled_back_to is not None
         if not again:
@@ -135,8 +136,6 @@ class TakingBack:
             self.run_after_rollback()
             if not self.is_asked:
                 return f"{taken}; {old} is put back, and runs once the hub is restarted", old
-            if why.startswith(STOPPED) and not seen.answered:
-                return f"{taken}; {old} is put back, and runs once somebody starts it again", old
             self._reverting(process=seen.process or None, rolled_back_to=old)
         before = self._operation.process or ""
         # Of one that was not seen nobody can tell that it is gone.
@@ -144,6 +143,8 @@ class TakingBack:
         try:
             self._journal.line(self._restarter.restart(before, again, back=True))
         except HostError as error:
+            if error.sentence.startswith(STOPPED):
+                return f"{taken}; {old} is put back, and runs once somebody starts it again", old
             self._tell()
             return f"{taken}; {old} is put back, but {error.sentence}", old
         trouble = prove(watch, self._settings, self._restarter, old, before or NOBODY)

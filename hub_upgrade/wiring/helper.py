@@ -76,7 +76,7 @@ def run(
         print(f"{record.kind} {operation_id} is owned by another process ({record.phase})")
         return EXIT_IN_FLIGHT
     settings = command.settings(home, None)
-    restarts_s = 2 * LONGEST_RESTART_S
+    restarts_s = 3 * LONGEST_RESTART_S
     signal.alarm(WHOLE_LIMIT_S + restarts_s + proof_limit_s(settings) + 3 * hooks.limit_s(settings))
     return _owned(home, store, operation_id, channel, settings, hub_pid, complain, lock)
 

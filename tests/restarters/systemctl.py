@@ -50,8 +50,8 @@ scope = "user" if "--user" in sys.argv else "system"
 if state["no_manager"] == scope:
     fail(1, "Failed to connect to bus: No medium found")
 if tool == "journalctl" and any(word.startswith("MESSAGE_ID=") for word in sys.argv):
-    if state["last_job"]:
-        print(json.dumps({"JOB_TYPE": state["last_job"]}))
+    for job in state["jobs_noted"][-1:]:
+        print('{"JOB_TYPE":"%s"}' % job)  # as journalctl writes it, without a blank
     sys.exit(0)
 if tool == "journalctl":
     lines = state["journal"][::-1] if "--reverse" in sys.argv else state["journal"]
@@ -144,7 +144,7 @@ class Systemd:
                 "run_refuses": "",
                 "no_manager": "",
                 "sleep_s": {},
-                "last_job": "",
+                "jobs_noted": (),
             }
         )
 

@@ -24,6 +24,8 @@ class Manager(FakeRestarter):
     limit_s = 40
     knows = True
     fails_with = ""
+    stopped_after = 99
+    """So many restarts later somebody stops it."""
     asked: tuple[tuple[str, bool, bool], ...] = ()
 
     def check(self) -> str:
@@ -37,6 +39,9 @@ class Manager(FakeRestarter):
     def restart(self, process: str, again: bool, back: bool = False) -> str:
         world = self._world
         type(self).asked += ((process, again, back),)
+        if world.restarts >= self.stopped_after:
+            world.down = True
+            raise HostError(f"{STOPPED} with its unit")
         if world.refuses:
             raise HostError("NOT restarted: Access denied; run: systemctl restart hub")
         lives = process == str(world.process) and not world.down
@@ -60,6 +65,7 @@ class ByManager(ManagedCase):
     def setUp(self) -> None:
         super().setUp()
         Manager.asked, Manager.knows, Manager.fails_with = (), True, ""
+        Manager.stopped_after = 99
 
     def is_true(self, what: str) -> None:
         super().is_true(what)
@@ -173,18 +179,16 @@ class ByManager(ManagedCase):
         for when in ("restarted", "proven"):
             self.doCleanups()
             self.setUp()
-            if when == "restarted":
-                self.world.dies.add("1.1.0")
-                Manager.fails_with = f"{STOPPED}: "
-            else:
-                self.orders(f"{STOPPED} (hub.service)")
-                self.world.silent_for = 999
+            Manager.stopped_after = 0 if when == "restarted" else 1
+            self.orders(f"{STOPPED} with its unit")
+            self.world.sick.add("1.1.0")
             self.claim()
             self.assertEqual(self.go(), 5)
             error = self.record().error or ""
             self.assertIn(STOPPED, error)
             self.assertIn("; 1.0.0 is put back, and runs once somebody starts it", error)
-            self.assertEqual((self.world.disk, len(Manager.asked)), ("1.0.0", 1))
+            done = (self.world.disk, self.world.restarts)
+            self.assertEqual(done, ("1.0.0", Manager.stopped_after))
             self.assertEqual(managed_store.read(self.home).rejected, ())
 
     def test_one_that_somebody_restarted_is_tried_anew(self) -> None:

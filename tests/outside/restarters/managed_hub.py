@@ -15,6 +15,10 @@ SLOW = "slow"
 """Takes its time until it listens, and is ready."""
 SICK = "sick"
 """Serves, and its health answers 500."""
+LEAVING = "leaving"
+"""Serves for a moment, says that it stops, and ends with 0."""
+ONCE = "once"
+"""Serves for a moment, and ends with 3; the second time it stays."""
 
 ENDLESS: dict[str, Any] = {"Restart": "always", "RestartSec": "50ms", "StartLimitIntervalSec": "0"}
 """A unit's settings: it is started again however often it ends."""
@@ -90,6 +94,12 @@ if os.environ.get("NOTIFY_SOCKET") and behaviour != "late":
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))
         manager.send(b"READY=1")
+        if behaviour == "leaving":
+            threading.Timer(0.7, lambda: (manager.send(b"STOPPING=1"), os._exit(0))).start()
+            server.serve_forever()
+if behaviour == "once" and not os.path.exists(os.path.join(home, "once")):
+    pathlib.Path(home, "once").touch()
+    threading.Timer(0.7, os._exit, [3]).start()
 server.serve_forever()
 '''
 

@@ -4,6 +4,7 @@ somebody orders is obeyed, and is no fault of the release's."""
 from __future__ import annotations
 
 from tests.outside.restarters.managed_case import ManagedCase
+from tests.outside.restarters.managed_hub import LEAVING, ONCE
 from tests.outside.restarters.managed_hub import SLOW as STARTS_SLOWLY
 from tests.outside.restarters.managed_machine import NEW, OLD
 
@@ -72,6 +73,33 @@ class Ordered(ManagedCase):
         versions = tuple(one.version for one in self.hub.starts())
         self.assertEqual(versions[-1], NEW, self.hub.told())
         self.assert_ended("succeeded", NEW, versions)
+
+
+class NobodysOrder(ManagedCase):
+    """What looks like one, and is the release's own doing."""
+
+    def is_taken_back(self, behaviour: str, *started: str) -> None:
+        self.hub.configure(probation_s=3)
+        self.hub.publish(NEW, behaviour)
+        self.upgrade(code=5)
+        record = self.assert_ended("failed", OLD, (OLD, *started, OLD))
+        self.assertEqual(record["rolled_back_to"], OLD)
+        self.assertNotIn("the hub was stopped", record["error"])
+        refused = self.upgrade(code=1).stdout
+        self.assertIn("failed here before", refused)
+
+    def test_one_that_leaves_politely_is_no_stop(self) -> None:
+        self.hub.begin()
+        self.hub.obeyed("enable", self.hub.unit)  # or its manager would forget it
+        self.is_taken_back(LEAVING, NEW)
+
+    def test_one_that_another_unit_starts_again_is_no_restart(self) -> None:
+        self.hub.begin()
+        upholds = f"[Unit]\nUpholds={self.hub.unit}\n[Service]\nExecStart=/bin/sleep 999"
+        self.machine.sh(f"printf '{upholds}' >/run/systemd/system/keeper.service")
+        self.addCleanup(self.hub.control, "stop", "keeper.service")
+        self.hub.obeyed("start", "keeper.service")
+        self.is_taken_back(ONCE, NEW, NEW)
 
 
 class OfTheSystem(Ordered):
