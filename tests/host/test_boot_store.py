@@ -34,10 +34,7 @@ class BootStoreTest(unittest.TestCase):
 
     def test_what_is_written_is_read_again(self) -> None:
         boot_store.write_boot(self.home, BOOT)
-        read = boot_store.read_boot(self.home)
-        assert read is not None
-        self.assertEqual(read._replace(verdicts=()), BOOT._replace(verdicts=()))
-        self.assertEqual(read.verdicts[0].reason, "é?")
+        self.assertEqual(boot_store.read_boot(self.home), BOOT)
         boot_store.write_next(self.home, NEXT)
         self.assertEqual(boot_store.read_next(self.home), NEXT)
         boot_store.write_serve(self.home, {"pid": 7})
