@@ -94,7 +94,7 @@ def _found_out(home: Home, given: Arguments) -> dict[str, Any]:
     seen, managed = desk.survey(), command.managed_of(home)
     rewriter = command.source_of(seen.decision.place, managed)
     restarter = chosen.made(chosen.look(managed, seen.pid, ours=True), seen.pid)
-    return make_managed_plan(desk, rewriter, restarter, *asked)
+    return make_managed_plan(desk, seen, managed, rewriter, restarter, *asked)
 
 
 def lines(made: dict[str, Any]) -> list[str]:

@@ -29,6 +29,7 @@ from hub_upgrade.upgrade.managed_words import (
     is_there,
     not_to_be_proven,
     proof_limit_s,
+    refuse_moved,
 )
 from hub_upgrade.upgrade.transaction import refuse_target
 
@@ -168,12 +169,7 @@ class ManagedTransaction:
             self._journal.line(self._restarter.check())
             self._restart(undo=NONE, **target)
             return
-        if running and there.version != running:
-            raise RefusedError(
-                "restart_first",
-                f"{there.version or 'nothing'} lies on the disk, and {running} runs: the way back "
-                "would not be open; restart the hub first; nothing was changed",
-            )
+        refuse_moved(running, there)
         self._journal.line(self._restarter.check())
         self._keep(**target)
         self._back_up()

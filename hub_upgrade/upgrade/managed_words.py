@@ -45,6 +45,16 @@ def not_to_be_proven(managed: Managed, answered: bool) -> RefusedError:
     )
 
 
+def refuse_moved(running: str, there: Installed) -> None:
+    """Raise RefusedError where what lies on the disk is not what runs ("" for nothing)."""
+    if running and there.version != running:
+        raise RefusedError(
+            "restart_first",
+            f"{there.version or 'nothing'} lies on the disk, and {running} runs: the way back "
+            "would not be open; restart the hub first; nothing was changed",
+        )
+
+
 def taken_back(operation: Operation, why: str) -> str:
     """What was taken back, and why."""
     what = "rollback to" if operation.kind == op.ROLLBACK else "upgrade to"

@@ -40,12 +40,14 @@ def _survey(home: Home, managed: Managed, watch: HubWatch, persists: bool | None
     decision = place.decide_managed(
         place_facts.probe_managed(home, managed, process, os.environ, persists)
     )
-    found = decision.place
+    found, seen = decision.place, watch.look()
     is_git = found is not None and found.source == GIT
     return Survey(
         decision=decision,
-        version=watch.look().version,
+        version=seen.version,
         pid=process.pid if process else 0,  # it may have ended since it was found
         git_head=checkout.git_head(found.directory) if is_git and found else "",
         linked_path=found.directory if is_git and found and found.linked_from else "",
+        answered=seen.answered,
+        why=seen.why,
     )

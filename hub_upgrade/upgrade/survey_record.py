@@ -10,13 +10,15 @@ from hub_upgrade.shapes import Any, NamedTuple
 
 class Survey(NamedTuple):
     """The managed hub: where an upgrade would go, and what runs. `version` is "" where it does not
-    answer, `pid` 0 where its process is not known."""
+    answer, `pid` 0 where its process is not known; `answered` and `why` are those of the look."""
 
     decision: Decision
     version: str
     pid: int
     git_head: str
     linked_path: str
+    answered: bool = True
+    why: str = ""
 
 
 def to_wire(survey: Survey) -> dict[str, Any]:
@@ -32,7 +34,5 @@ def from_wire(raw: Mapping[str, Any]) -> Survey:
     decision = dict(raw["decision"])
     place = decision.pop("place")
     evidence = tuple(decision.pop("evidence"))
-    found = Decision(
-        **decision, evidence=evidence, place=None if place is None else Place(**place)
-    )
+    found = Decision(**decision, evidence=evidence, place=None if place is None else Place(**place))
     return Survey(**{**raw, "decision": found})
