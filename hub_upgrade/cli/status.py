@@ -73,7 +73,8 @@ def _told(home: Home, hub: dict[str, Any], record: Operation | None, given: Argu
 def _watch(home: Home, hub: dict[str, Any], record: Operation, given: Arguments) -> int:
     teller = follow.teller_for(given)
     if not given.json:
-        print(f"{_hub_line(hub)}\n{_head(record)}", flush=True)
+        for line in (_hub_line(hub), _head(record)):
+            print(entry.printable(line), flush=True)
     try:
         end = follow.to_the_end(_reader(home, record.operation_id), record.operation_id, teller)
     except KeyboardInterrupt:
@@ -89,7 +90,10 @@ def _watch(home: Home, hub: dict[str, Any], record: Operation, given: Arguments)
 
 def _reader(home: Home, operation_id: str) -> Callable[[], Operation | None]:
     def read() -> Operation | None:
-        record = _record(home, client.launcher_holds(home))
+        try:
+            record = _record(home, client.launcher_holds(home))
+        except (HostError, OSError):  # that was told when the watching began
+            record = StatusStore(home).read()
         if record is None or record.operation_id != operation_id:
             past = [from_wire(item) for item in StatusStore(home).history()]
             return next((op for op in past if op and op.operation_id == operation_id), None)

@@ -50,9 +50,11 @@ def semantic(text: str) -> str | None:
 
 def told(value: object) -> str:
     """The version that a program, or what lies on the disk, tells of itself, as everything here
-    writes it, without build metadata; "" for none."""
+    writes it, without build metadata; "" for none, and for what cannot be printed."""
     text = value.strip()[:LONGEST_VERSION] if isinstance(value, str) else ""
-    return normal(text).partition("+")[0] if is_version(text) else semantic(text) or text
+    if is_version(text):
+        return normal(text).partition("+")[0]
+    return semantic(text) or (text if text.isprintable() else "")
 
 
 def sort_key(text: str) -> SortKey:

@@ -118,6 +118,22 @@ class StatusTest(CliCase):
             self.assertIn(f"upgrade an-id: {record.phase} ({record.step})", out)
             self.assertIn(f"{self.home.operation_lock} cannot be locked: Is a directory", err)
 
+    def test_a_managed_record_that_cannot_be_locked_is_watched_all_the_same(self) -> None:
+        os.mkdir(self.home.operation_lock)
+        record = OPEN._replace(step="rewriting", install="package", undo=Undo(TREE, "/kept"))
+        self.store.claim(record)
+        end = record._replace(phase=FAILED, step="proving", error="it hangs")
+        code, out, err = self.watch(record, end)
+        self.assertEqual((0, 1), (code, err.count("cannot be locked")), err)
+        self.assertIn("upgrade an-id: running (rewriting)", out)
+        self.assertIn("The upgrade failed: it hangs", out)
+
+    def test_watching_shows_nothing_that_a_terminal_would_obey(self) -> None:
+        self.serve()
+        self.store.claim(OPEN._replace(requested_by="\x1b]0;t\x07"))
+        _code, out, _err = self.watch(OPEN._replace(phase=FAILED, error="why"))
+        self.assertTrue(out.replace("\n", "").isprintable(), out)
+
     def test_what_is_pending_with_no_launcher_is_decided_at_the_next_start(self) -> None:
         self.store.claim(OPEN._replace(phase=RESTARTING, step="proving", target_release=NAME))
         trial = Trial(NAME, DIGEST, "an-id", "upgrade", 2)

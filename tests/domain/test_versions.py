@@ -138,6 +138,10 @@ class Told(unittest.TestCase):
         for value in (None, 7, "", ["1.0.0"]):
             self.assertEqual(told(value), "")
 
+    def test_what_a_terminal_would_obey_or_a_program_cannot_be_given_is_no_version(self) -> None:
+        for text in ("\x1b[31m2.0.0", "2.0.0\x00x", "\ud800x", "2.0.0\n2.0.1"):
+            self.assertEqual(told(text), "")
+
 
 class NamingTest(unittest.TestCase):
     def test_a_checkout_knows_a_version_by_its_tag_alone(self) -> None:
