@@ -22,6 +22,8 @@ def managed_hub(patient: Patient) -> Answers:
         return [(PROBLEM, told, "start the hub, or correct hub.health_url or hub.version_field")]
     decision = seen.decision
     what = f"{seen.version} runs (process {seen.pid}), installed as {decision.source}"
+    if seen.why:
+        return [(WARNING, f"{what}, but {seen.why}", "look at what it prints")]
     if decision.mode != IN_PLACE:
         told = f"{what}: upgrades need a redeploy ({'; '.join(decision.evidence)})"
         return [(WARNING, told, decision.reason)]

@@ -141,6 +141,14 @@ class HomeTest(DoctorCase):
         files.write_json(self.home.hub_json, {"hub": {}})
         self.finds("source", "ok", "none: hub.pyz itself cannot be upgraded (--self)")
 
+    def test_a_managed_hub_that_tells_its_version_and_is_not_well(self) -> None:
+        other = FakeHub()
+        self.addCleanup(other.close)
+        url = f"http://127.0.0.1:{other.port}/health"
+        files.write_json(self.home.hub_json, {"hub": {"health_url": url}})
+        with mock.patch.object(other, "reply", return_value=(500, {"version": "2.0.0"})):
+            self.finds("managed hub", "warning", "2.0.0 runs", "but it answers 500")
+
     def test_a_clock_before_what_was_written(self) -> None:
         self.finds("clock", "ok")
         path = os.path.join(self.home.root, "hub.json")
