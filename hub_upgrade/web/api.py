@@ -135,7 +135,7 @@ def get_hub(request: Request, app: App) -> Answer:
     }
     known = {
         "container_build_time": app.build_time,
-        "available_version": app.available,
+        "available_version": app.available if app.available != subject.version else None,
         "config_error": app.settings.config_error,
         "trouble": app.trouble,
     }
@@ -197,6 +197,7 @@ def get_plan(request: Request, app: App) -> Answer:
     wanted, named, downgrade, itself = read_upgrade(read_query(request.query))
     channel = accept.check_channel(wanted, accept.subject_of(app.desk, itself).version)
     version = accept.check_version(named)
+    other = itself and app.desk.survey is not None
     argv = interpreter.command(app.program, "plan", "--json", "--here")
     argv += ["--config-dir", app.settings.home.root]
     for flag, value in (
@@ -206,11 +207,11 @@ def get_plan(request: Request, app: App) -> Answer:
         if value:
             argv.append(f"{flag}={value}")
     argv += [flag for flag, on in (("--allow-downgrade", downgrade), ("--self", itself)) if on]
-    return Later(argv, PLAN_TIMEOUT_S, lambda result: planned(result, app))
+    return Later(argv, PLAN_TIMEOUT_S, lambda result: planned(result, app, other))
 
 
-def planned(result: ChildResult, app: App) -> Response:
-    """The child's plan, or why there is none."""
+def planned(result: ChildResult, app: App, other: bool) -> Response:
+    """The child's plan, or why there is none; `other`: not of the hub that `/api/hub` is about."""
     if result.status is None:
         sentence = f"the release source did not answer within {PLAN_TIMEOUT_S:g} s; try again"
         return error_response(503, "overloaded", sentence)
@@ -220,7 +221,8 @@ def planned(result: ChildResult, app: App) -> Response:
         plan = None
     if isinstance(plan, dict) and "current" in plan:
         newer = not plan.get("already_current") and not plan.get("stops")
-        app.available = plan.get("target") if newer else None
+        if not other:
+            app.available = plan.get("target") if newer else None
         return json_response(200, plan)
     if isinstance(plan, dict) and isinstance(plan.get("error_description"), str):
         return error_response(503, "overloaded", plan["error_description"][:LAST_WORDS])

@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 from hub_upgrade.domain.boot_record import BootRecord
+from hub_upgrade.domain.install import Decision
 from hub_upgrade.domain.operation import FAILED, Operation
 from hub_upgrade.domain.settle import Running
 from hub_upgrade.host import boot_store, files, log, releases
@@ -20,6 +21,7 @@ from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.host.token_store import ADMIN, READ, TokenStore
 from hub_upgrade.settings import load
 from hub_upgrade.upgrade.accept import Desk, Patience
+from hub_upgrade.upgrade.survey_record import Survey
 from hub_upgrade.web.api import ROUTES, App
 from hub_upgrade.web.auth import bearer
 from hub_upgrade.web.hosts import Hosts
@@ -306,6 +308,21 @@ class PlanTest(ApiTest):
         for code in (0, 1, 3):
             answer = self.later().finish(ChildResult(code, json.dumps(plan).encode(), b""))
             self.assertEqual((200, plan), (answer.status, json.loads(answer.body)))
+
+    def available(self, version: str, query: str = "", **plan: Any) -> Any:
+        """What is said to be available where that version runs, after such a plan."""
+        decision = Decision("npm", "in-place", "why", (), None)
+        seen = Survey(decision, version, 1, "", "")
+        self.app.desk = self.app.desk._replace(survey=lambda: seen)
+        if plan:
+            made = {"current": "1.0.0", "stops": [], **plan}
+            self.later(query).finish(ChildResult(0, json.dumps(made).encode(), b""))
+        return self.ask("GET", "/api/hub")[1].get("available_version")
+
+    def test_what_is_available_is_the_managed_hub_s_and_not_what_runs(self) -> None:
+        self.assertEqual("2.2.0", self.available("2.0.0", target="2.2.0"))
+        self.assertEqual("2.2.0", self.available("2.0.0", "?self=true", target="1.1.0"))
+        self.assertIsNone(self.available("2.2.0"))
 
     def test_a_source_that_does_not_answer_is_said(self) -> None:
         answer = self.later().finish(ChildResult(None, b"", b""))
