@@ -31,7 +31,11 @@ const FEW = 6;
 const ENDS = ['succeeded', 'failed', 'redeploy-required'];
 const CODE = /[#&]code=([^&]+)/;
 // What a release says nothing of that is older than the page, and was gone back to.
-const UNSAID = { scopes: ['hub:admin'], evidence: [], reason: '', channel: 'latest' };
+const UNSAID = {
+  scopes: ['hub:admin'], evidence: [], reason: '', channel: 'latest', install_source: 'pyz',
+};
+// What can be asked for by its name: a checkout may have but its commit for a version.
+const NAMED = /^\d+\.\d+\.\d+([-+][\w.+-]+)?$/;
 
 let token, hub, first, plan, record, shown, past, drawn; // `shown`: the log that is on the page
 let live, ever, lostAt, trouble, pressing, awaited, watched, channel, allPast;
@@ -45,6 +49,7 @@ const show = (id, on) => { $(id).hidden = !on; };
 const put = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
 const say = (id, text) => { put(id, text); show(id, text); };
 const open = () => record && !ENDS.includes(record.phase);
+const managed = () => hub.install_source !== 'pyz'; // hub.pyz looks after another hub
 const onTrial = () => open() && record.phase === 'restarting';
 const capital = (text) => /^[a-z]+[ ,]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
 
@@ -232,7 +237,7 @@ setInterval(() => {
 // --- in words ---
 
 function doing() {
-  if (onTrial() && hub?.launcher_version === null) {
+  if (path() === STEPS && onTrial() && hub?.launcher_version === null) {
     return 'No launcher runs here: it is decided at the next start.';
   }
   const step = path().find(([name]) => name === record.step);
@@ -286,16 +291,21 @@ function headline() {
 }
 
 function drawHub() {
-  const trial = onTrial() && hub.release === record.target_digest;
+  const other = managed();
+  const trial = onTrial() && (path() === MANAGED ? hub.version === record.target_version
+    : !other && hub.release === record.target_digest);
+  const silent = other && hub.version === 'unknown';
   const before = $('version').textContent;
   if (hub.version !== before) {
     $('version').replaceChildren(make('span', hub.version, before && 'fresh'));
   }
-  put('badge', !live ? 'reconnecting …' : trial ? 'on probation' : 'running');
-  $('badge').className = `badge ${live && !trial ? 'good' : 'warn'}`;
+  put('badge', !live ? 'reconnecting …' : silent ? 'tells no version'
+    : trial ? 'on probation' : 'running');
+  $('badge').className = `badge ${live && !silent && !trial ? 'good' : 'warn'}`;
   list('warnings', [hub.trouble, hub.config_error, hub.in_place].filter(Boolean));
   put('f-channel', hub.channel);
   put('f-source', hub.source);
+  for (const id of ['launcher', 'since']) show(id, !other); // they are hub.pyz's
   put('f-launcher', hub.launcher_version || 'none');
   $('f-since').replaceChildren(time(hub.started_at));
   put('mode', hub.mode === 'in-place' ? 'in place' : 'redeploy required');
@@ -303,7 +313,8 @@ function drawHub() {
   list('evidence', hub.evidence);
   // The page's own files came with the release that ran first: another one may have newer ones.
   show('reload', !open() && first.release !== hub.release);
-  put('reload-why', `This page came with ${first.version}; ${hub.version} runs now.`);
+  put('reload-why', other ? 'Another hub.pyz runs by now than the one that this page came with.'
+    : `This page came with ${first.version}; ${hub.version} runs now.`);
 }
 
 function drawRecord() {
@@ -371,9 +382,14 @@ function drawPlan() {
   const ready = may && live && !pressing;
   const { current, target, already_current: same, stops = [], note, error } = plan || {};
   // What failed here before is tried again by whoever names it, and this button does.
-  const again = stops.length === 1 && stops[0].error === 'rejected';
-  const how = stops.length ? '' : `It is fetched, checked and tried beside what runs; then it takes`
-    + ` over, without a request lost. If it is not healthy, ${current} comes back by itself.`;
+  const again = stops.length === 1 && stops[0].error === 'rejected' && NAMED.test(target);
+  const how = stops.length ? '' : !managed()
+    ? `It is fetched, checked and tried beside what runs; then it takes over, without a request`
+      + ` lost. If it is not healthy, ${current} comes back by itself.`
+    : plan?.installed === target && current !== target
+      ? 'It lies on the disk already: the hub is only restarted.'
+      : 'What is installed is kept aside, and this put in its place; then the hub is restarted,'
+        + ' and does not answer meanwhile. If it is not healthy, what was there is put back.';
   show('upgrade', !open());
   for (const radio of document.getElementsByName('channel')) radio.checked = radio.value === channel;
   put('plan-what', !plan ? 'Looking what there is …' : error ? sentence(error)
@@ -436,11 +452,12 @@ async function press(button, path, body) {
   }
 }
 
-// What the button names is what is asked for, whatever was published since.
-$('go').onclick = (event) =>
-  press(event.target, 'api/hub/upgrade', { channel: plan.channel, version: plan.target });
+// What the button names is what is asked for, whatever was published since, if it can be named.
+$('go').onclick = (event) => press(event.target, 'api/hub/upgrade', {
+  channel: plan.channel, version: NAMED.test(plan.target) ? plan.target : undefined,
+});
 $('back').onclick = (event) => press(event.target, 'api/hub/rollback', {});
-$('again').onclick = () => loadPlan(true);
+$('again').onclick = () => { loadHub(); loadPlan(true); };
 $('more').onclick = () => { allPast = true; draw(); $('past-title').focus(); };
 $('reload-now').onclick = () => location.reload();
 $('channels').onchange = (event) => { channel = event.target.value; loadPlan(); };

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import unittest
 
 from tests.e2e import bad
 from tests.e2e.harness import Hub, environment
+from tests.outside.browser.looked_after import CheckoutPlace
 from tests.outside.browser.proxy import PREFIX, Proxy
 from tests.outside.browser.scene import CUT, NEXT, PageCase
+from tests.outside.sources import programs
+from tests.outside.sources.machine import Machine
 
 UPGRADED = "Upgraded: 1.0.0 → 1.1.0"
 PROVEN = "1.1.0 stayed healthy for its whole probation, and is proven."
@@ -196,6 +200,33 @@ class StoryTest(PageCase):
         self.browser.sees("The version must be an exact one such as 1.2.3", "#refused")
         self.browser.until(lambda: self.browser.focused() == "go", "the focus back on the button")
         self.assertEqual(hub.record(), {})
+
+    def test_a_hub_that_is_looked_after_is_told_of_as_what_it_is(self) -> None:
+        machine = Machine(CheckoutPlace, ready_timeout_s=1, probation_s=0.5)
+        self.addCleanup(machine.close)
+        hub = machine.start("2.0.0").serve()
+        self.page = f"{hub.url.rstrip('/')}/"
+        self.may_log = ("status of 503",)  # while it is looked at
+        good = machine.place.commit("", programs.GOOD)
+        self.enter(hub)
+        self.shows("2.0.0")
+        self.browser.sees("then the hub is restarted, and does not answer meanwhile", "#plan-how")
+        self.browser.button(f"Upgrade to {good}")  # a version that nobody can name
+        self.browser.sees(f"Upgraded: 2.0.0 → {good}", "#operation-title")
+        self.shows(good)
+        for untrue in ("Running since", "Launcher", "This page came with", "without a request"):
+            self.assertNotIn(untrue, self.browser.text())
+        sick = machine.place.commit("", programs.SICK)
+        self.browser.button("Check again")
+        self.browser.button(f"Upgrade to {sick}")
+        self.browser.sees(f"Taken back to {good}", "#operation-title")
+        self.browser.sees("give its commit a tag, and name that", "#stops")
+        self.browser.sees(f"Upgrade to {sick}", "#go")
+        self.assertTrue(self.browser.run("return document.getElementById('go').disabled"))
+        shots = os.environ.get("SHOTS")
+        if shots:
+            self.browser.screen(900, 1400)
+            self.browser.screenshot(shots)
 
 
 if __name__ == "__main__":
