@@ -83,6 +83,13 @@ class RestarterContract(TestCase):
         self.restarter().restart(old, again=False, back=True)
         self.times(1)
 
+    def test_contract_what_we_ask_for_is_no_order_of_somebody_elses(self) -> None:
+        old = self.begin()
+        restarter = self.restarter()
+        restarter.restart(old, again=False)
+        restarter.mark()
+        self.assertEqual(restarter.ordered(), "")
+
     def test_contract_its_last_words_are_lines_and_its_time_has_an_end(self) -> None:
         self.begin()
         restarter = self.restarter()
