@@ -99,6 +99,6 @@ def is_downgrade(current: str, target: str) -> bool:
 
 
 def naming(version: str, tagged: bool, itself: bool = False) -> str:
-    """The command that names a version; `tagged`: of a checkout, where a tag is what names it."""
-    tag = f"give its commit the tag v{version} if it has none, then: " if tagged else ""
+    """The command that names a version; `tagged`: of a checkout, whose branch moves on."""
+    tag = f"(once its branch bears another, by the tag v{version}) " if tagged else ""
     return f"{tag}hub.pyz upgrade{' --self' if itself else ''} --version {version}"

@@ -28,7 +28,7 @@ from hub_upgrade.sources.git_command import (
     named,
 )
 from hub_upgrade.sources.git_install import Dependencies
-from hub_upgrade.sources.git_target import Resolved, Targets, free, space_of, version_in
+from hub_upgrade.sources.git_target import BRANCHES, Resolved, Targets, version_in
 
 BALLAST = 8 << 20
 
@@ -56,7 +56,8 @@ class GitSource:
             return b""
 
     def resolve(self, channel: str, version: str | None) -> Resolved:
-        """The commit that the channel, or the tag of this version, means now.
+        """The commit that the channel means now, or the tag of the version that was named, where
+        the channel's bears another; neither the work tree nor a ref is touched.
 
         It is HEAD, ahead of it, or (a version that was named) behind it. Raises RefusedError
         `detached_head`, `no_upstream`, `no_such_version`, `not_fast_forward`, `bad_signature`,
@@ -69,8 +70,8 @@ class GitSource:
         place = self._git.place()
         self._git.refuse_dirty(place)
         commit = self._git.do("rev-parse", "HEAD").strip()
-        space = space_of(self._git.branch())
-        free(place, space)
+        space = _space(self._git.branch())
+        _free(place, space)
         self._git.do("update-ref", f"{space}/kept", commit)  # git must not tidy it away
         self._forget(place)
         try:
@@ -157,7 +158,7 @@ class GitSource:
             place = self._git.place()
             self._forget(place)
             branch = self._git.branch()
-            ours = self._git.do("for-each-ref", "--format=%(refname)", space_of(branch))
+            ours = self._git.do("for-each-ref", "--format=%(refname)", _space(branch))
             for ref in ours.split() if branch else ():
                 self._git.run("update-ref", "-d", ref)
         except (HubError, OSError, Unreadable):
@@ -209,6 +210,19 @@ class GitSource:
             for name in found:
                 if name.endswith(".lock"):
                     _unlink(os.path.join(directory, name))
+
+
+def _space(branch: str) -> str:
+    """Where our refs for a branch lie: a branch is checked out in one worktree at a time."""
+    return "refs/parachute/" + branch.removeprefix(BRANCHES).replace("/", "-")
+
+
+def _free(place: Place, space: str) -> None:
+    """Remove the locks that a killed git left on our own refs; the caller works alone."""
+    for directory, _names, found in os.walk(os.path.join(place.common, space)):
+        for name in found:
+            if name.endswith(".lock"):
+                _unlink(os.path.join(directory, name))
 
 
 def _swap(place: Place) -> str:

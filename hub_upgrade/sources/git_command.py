@@ -29,6 +29,7 @@ CONFIG = {
     "core.fsmonitor": "false",  # it may be a hook, or leave a daemon behind
     "core.fsync": "all",  # git's own choice leaves the index and the branches to a power cut
     "credential.interactive": "false",
+    "fetch.writeCommitGraph": "false",  # two at once would be in each other's way
     "gc.auto": "0",  # it would go on in the background
     "maintenance.auto": "false",
     "merge.autoStash": "false",

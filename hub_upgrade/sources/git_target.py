@@ -1,13 +1,14 @@
 """Which commit a channel or a version means now, for a checkout that follows a branch.
 
-What is fetched goes into refs of our own, `refs/parachute/BRANCH/...`: the operator's tags and
-remote branches stay as they are, and a tag that was moved is followed all the same.
+What is fetched is known by its commit, and no ref is written: the operator's tags and remote
+branches stay as they are, a tag that was moved is followed all the same, and plans may be made
+beside each other, and beside an upgrade.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import time
 from collections.abc import Callable
 
 from hub_upgrade.domain.versions import (
@@ -19,15 +20,18 @@ from hub_upgrade.domain.versions import (
     sort_key,
     told,
 )
-from hub_upgrade.errors import RefusedError
+from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.shapes import NamedTuple
-from hub_upgrade.sources.git_command import AHEAD, APART, BEHIND, SAME, Git, Place, words_of
+from hub_upgrade.sources.git_command import AHEAD, APART, BEHIND, SAME, Git, words_of
 
-OURS = "refs/parachute/"
 TAGS = "refs/tags/"
 BRANCHES = "refs/heads/"
 MOST_CANDIDATES = 10
 SHORT_COMMIT = 12
+LOOKS = 3
+"""How often a remote is asked that is changed while it is asked."""
+SHALLOW_S = 60.0
+SHALLOW_POLL_S = 0.2
 
 
 class Resolved(NamedTuple):
@@ -39,11 +43,10 @@ class Resolved(NamedTuple):
 
 
 class Followed(NamedTuple):
-    """The branch of a remote that the checkout's branch follows, and where our refs lie."""
+    """The branch of a remote that the checkout's branch follows."""
 
     remote: str
     ref: str
-    space: str
 
 
 def version_in(read: Callable[[str], bytes], commit: str) -> str:
@@ -62,19 +65,6 @@ def _is_told(text: object) -> bool:
     return isinstance(text, str) and 0 < len(text) <= LONGEST_VERSION and text.isprintable()
 
 
-def space_of(branch: str) -> str:
-    """Where our refs for a branch lie: a branch is checked out in one worktree at a time."""
-    return OURS + branch.removeprefix(BRANCHES).replace("/", "-")
-
-
-def free(place: Place, space: str) -> None:
-    """Remove the locks that a killed git left on our own refs; the caller works alone."""
-    for directory, _names, files in os.walk(os.path.join(place.common, space)):
-        for name in files:
-            if name.endswith(".lock"):
-                os.unlink(os.path.join(directory, name))
-
-
 class Targets:
     """What the remote of one checkout has to offer."""
 
@@ -83,29 +73,40 @@ class Targets:
         self._place = git.place()
         self._head = git.commit()
         self._followed = self._follow()
-        free(self._place, self._followed.space)
+        self._there: dict[str, str] = {}
 
     def resolve(self, channel: str, version: str | None, verify: bool) -> Resolved:
         """See GitSource.resolve."""
-        ref, note = self._exact(normal(version)) if version else self._channel(channel)
-        commit = self._git.do("rev-parse", "--verify", self._ours(ref) + "^{commit}").strip()
-        relation = self._relation(ref, commit)
-        if relation == APART:
-            raise self._apart(ref)
-        if relation == BEHIND and not version:
+        names = [f"{TAGS}v{normal(version)}", TAGS + normal(version)] if version else []
+        tag = self._bring(channel, names)
+        ref, note = tag, ""
+        if self._followed.ref in self._there:
+            ref, note = self._channel(channel)
+        commit, relation = self._seen(ref)
+        if relation == BEHIND and ref != tag:
             note = f"{self._name(ref)} lacks commits that are here: the checkout stays as it is"
             commit = self._head
         found = self.version_of(commit)
-        if version and found not in (told(version), told(commit[:SHORT_COMMIT])):
-            note = f"the tag {self._name(ref)} holds version {found}"
+        if version and (found != told(version) or (tag and relation == APART)):
+            if not tag:
+                raise self._no_such(normal(version), ref, found)
+            ref, note = tag, ""
+            commit, relation = self._seen(ref)
+            found = self.version_of(commit)
+            if found not in (told(version), told(commit[:SHORT_COMMIT])):
+                note = f"the tag {self._name(ref)} holds version {found}"
+        if relation == APART:
+            raise self._apart(ref)
         if commit != self._head:
             self._git.refuse_dirty(self._place)
             if verify:
-                self._verify(ref, commit)
+                same = tag and self._git.commit(self._there[tag]) == commit
+                self._verify(tag if same else ref, commit)
         return Resolved(found, commit, note)
 
     def version_of(self, commit: str) -> str:
         """The version that a commit says of itself, in the checkout's directory."""
+
         def read(name: str) -> bytes:
             return self._git.run("cat-file", "blob", f"{commit}:./{name}").stdout
 
@@ -129,37 +130,40 @@ class Targets:
                 f"the branch {name} of {where} follows no branch of a remote: name one with "
                 f"git -C {where} branch --set-upstream-to=origin/{name}",
             )
-        return Followed(remote, ref, space_of(branch))
+        return Followed(remote, ref)
 
-    def _exact(self, version: str) -> tuple[str, str]:
-        """The remote's tag that bears this version, fetched."""
-        names = (f"{TAGS}v{version}", TAGS + version)
-        there = self._tags(*names)
-        for ref in names:
-            if ref in there:
-                self._fetch([ref])
-                return ref, ""
-        raise RefusedError(
-            "no_such_version",
-            f"{self._followed.remote} has no tag v{version} and none {version}: "
-            "nothing was changed",
-        )
+    def _bring(self, channel: str, names: list[str]) -> str:
+        """Have here what may be meant; returns the first of these tags that there is, or ""."""
+        upstream = self._followed.ref
+        asked = [upstream, *names, *([TAGS + "*-rc*"] if channel == "rc" else [])]
+        words = ("ls-remote", "--refs", "--", self._followed.remote, *asked)
+        for _ in range(LOOKS):
+            lines = self._git.do(*words, remote=True).splitlines()
+            self._there = {ref: its for its, _, ref in (line.partition("\t") for line in lines)}
+            tag = next((ref for ref in names if ref in self._there), "")
+            wanted = [*self._candidates(), *([tag] if tag else [])]
+            if not tag or upstream in self._there:
+                wanted.append(upstream)
+            self._fetch(wanted)
+            objects = [self._there[ref] for ref in wanted if ref in self._there]
+            if self._git.run("rev-list", "--no-walk", *objects).status == 0:
+                return tag
+        raise HostError(f"{self._followed.remote} was changed while it was asked: try again")
 
     def _channel(self, channel: str) -> tuple[str, str]:
-        """The remote's ref that the channel means now, fetched, and a note."""
+        """The remote's ref that the channel means now, and a note."""
         upstream = self._followed.ref
-        candidates = self._candidates() if channel == "rc" else []
-        self._fetch([upstream, *candidates])
         if channel != "rc":
             return upstream, ""
-        stable = self.version_of(self._git.commit(self._ours(upstream)))
+        candidates = self._candidates()
+        stable = self.version_of(self._git.commit(self._there[upstream]))
         passed: list[str] = []
         for ref in candidates:
             version = normal(ref.removeprefix(TAGS))
             chosen, note = choose(channel, stable, version)
             if chosen != version:
                 break
-            commit = self._git.commit(self._ours(ref))
+            commit = self._git.commit(self._there[ref])
             relation = self._git.relation(self._head, commit) if commit else APART
             if relation in (SAME, AHEAD):
                 return ref, _passed(passed)
@@ -170,20 +174,11 @@ class Targets:
         return upstream, "; ".join(filter(None, (_passed(passed), note)))
 
     def _candidates(self) -> list[str]:
-        """The remote's tags of release candidates, the best first."""
-        versions = {ref: ref.removeprefix(TAGS) for ref in self._tags(TAGS + "*-rc*")}
-        found = [ref for ref, version in versions.items() if _is_candidate(version)]
-        return sorted(found, key=lambda ref: sort_key(versions[ref]))[: -MOST_CANDIDATES - 1 : -1]
-
-    def _tags(self, *patterns: str) -> list[str]:
-        words = ("ls-remote", "--refs", "--", self._followed.remote, *patterns)
-        refs = [line.partition("\t")[2] for line in self._git.do(*words, remote=True).splitlines()]
-        return [ref for ref in refs if ref.startswith(TAGS)]
-
-    def _ours(self, ref: str) -> str:
-        """Where a ref of the remote is kept here."""
-        name = ref.removeprefix("refs/") if ref.startswith(TAGS) else "upstream"
-        return f"{self._followed.space}/{name}"
+        """The remote's tags of release candidates that it was asked for, the best first."""
+        tags = [ref for ref in self._there if ref.startswith(TAGS)]
+        found = [ref for ref in tags if _is_candidate(ref.removeprefix(TAGS))]
+        found.sort(key=lambda ref: sort_key(ref.removeprefix(TAGS)))
+        return found[: -MOST_CANDIDATES - 1 : -1]
 
     def _name(self, ref: str) -> str:
         """A ref of the remote, as an operator knows it."""
@@ -192,23 +187,43 @@ class Targets:
         return f"{self._followed.remote}/{ref.removeprefix(BRANCHES)}"
 
     def _fetch(self, refs: list[str], *options: str) -> None:
-        """Bring these refs of the remote into ours, and touch no other.
+        """Bring what these refs of the remote name.
 
         Without `--refmap=` git would move the remote's branches here too, and stop at the lock
-        that a killed one left there.
+        that a killed one left there; FETCH_HEAD is the operator's.
         """
         quiet = ("--quiet", "--no-tags", "--refmap=", "--no-recurse-submodules")
-        wanted = [f"+{ref}:{self._ours(ref)}" for ref in refs]
-        where = ("--", self._followed.remote, *wanted)
+        where = ("--no-write-fetch-head", "--", self._followed.remote, *refs)
         self._git.do("fetch", *quiet, *options, *where, remote=True)
 
-    def _relation(self, ref: str, commit: str) -> str:
-        """What the target is, seen from HEAD; a shallow clone knows only once it has it all."""
+    def _seen(self, ref: str) -> tuple[str, str]:
+        """The commit that a ref of the remote names, and what it is, seen from HEAD; a shallow
+        clone knows only once it has it all."""
+        commit = self._git.do("rev-parse", "--verify", self._there[ref] + "^{commit}").strip()
         relation = self._git.relation(self._head, commit)
         if relation == APART and self._place.shallow:
-            self._fetch([ref], "--unshallow")
+            self._deepen(ref)
             relation = self._git.relation(self._head, commit)
-        return relation
+        return commit, relation
+
+    def _deepen(self, ref: str) -> None:
+        """Bring the whole history; git does not wait for another that is at it."""
+        until = time.monotonic() + SHALLOW_S
+        while self._git.place().shallow:
+            try:
+                return self._fetch([ref], "--unshallow")
+            except HostError as error:
+                if "shallow" not in error.sentence or time.monotonic() > until:
+                    raise
+            time.sleep(SHALLOW_POLL_S)
+        return None
+
+    def _no_such(self, version: str, ref: str, found: str) -> RefusedError:
+        return RefusedError(
+            "no_such_version",
+            f"{self._name(ref)} bears {found}, and {self._followed.remote} has no tag v{version} "
+            f"and none {version}: nothing was changed",
+        )
 
     def _apart(self, ref: str) -> RefusedError:
         where = self._git.directory
@@ -222,7 +237,7 @@ class Targets:
     def _verify(self, ref: str, commit: str) -> None:
         """A good signature of the tag, or of the commit itself; raises RefusedError."""
         calls = [("verify-commit", commit)]
-        named = self._git.do("rev-parse", self._ours(ref)).strip()
+        named = self._there[ref]
         if named != commit:  # an annotated tag is an object of its own
             calls.insert(0, ("verify-tag", named))
         said = []

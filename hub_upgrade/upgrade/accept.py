@@ -155,7 +155,7 @@ def _kept(home: Home, subject: Subject) -> str:
     """The version of a managed hub that was kept aside; raises RefusedError."""
     previous = managed_store.read(home).previous
     if previous is None:
-        tag = ", and another needs the tag vV at its commit" if subject.install == GIT else ""
+        tag = ", and one below it needs the tag vV at its commit" if subject.install == GIT else ""
         sentence = f"there is no version kept before {subject.version}{tag}"
         raise RefusedError("nothing_to_roll_back", sentence)
     return previous.version

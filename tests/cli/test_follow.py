@@ -255,12 +255,12 @@ class TellerTest(unittest.TestCase):
 
 
 class AdviceTest(CliCase):
-    def test_what_a_checkout_has_left_needs_a_tag_to_be_named(self) -> None:
+    def test_what_a_checkout_has_left_may_need_a_tag_to_be_named(self) -> None:
         left = PROVEN._replace(phase=FAILED, rolled_back_to="1.0.0", error="it hung")
         command = "hub.pyz upgrade --version 1.1.0"
         for install, said in (
             ("pyz", command), ("package", command),
-            ("git", f"give its commit the tag v1.1.0 if it has none, then: {command}"),
+            ("git", f"(once its branch bears another, by the tag v1.1.0) {command}"),
         ):  # fmt: skip
             told = follow.advice(self.home, left._replace(install=install))
             self.assertEqual([f"It is not tried again until you name it: {said}"], told)

@@ -144,11 +144,11 @@ class Told(unittest.TestCase):
 
 
 class NamingTest(unittest.TestCase):
-    def test_a_checkout_knows_a_version_by_its_tag_alone(self) -> None:
+    def test_a_checkout_knows_a_version_by_its_tag_once_its_branch_has_moved_on(self) -> None:
         command = "hub.pyz upgrade --version 1.2.0"
         self.assertEqual(command, naming("1.2.0", False))
         self.assertEqual(
-            f"give its commit the tag v1.2.0 if it has none, then: {command}",
+            f"(once its branch bears another, by the tag v1.2.0) {command}",
             naming("1.2.0", True),
         )
         own = naming("1.2.0", False, itself=True)

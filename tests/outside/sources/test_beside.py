@@ -260,6 +260,24 @@ class BesideACheckout(BesideCase):
         self.assertEqual((machine.runs(), machine.place.tree()), (OLD, before))
         self.told(machine, version=OLD, git_head=head)
 
+    def test_the_version_that_a_plan_tells_is_one_to_ask_for_without_any_tag(self) -> None:
+        machine = self.machine(start=False)
+        machine.start(OLD)
+        machine.serve()
+        machine.place.publish(NEW)
+        git(machine.place.author, "tag", "--delete", f"v{OLD}", f"v{NEW}")
+        plan = self.get(machine, "/api/hub/upgrade/plan")
+        self.assertEqual((plan["target"], plan["stops"]), (NEW, []))
+        answer = self.post(machine, channel=plan["channel"], version=plan["target"])  # as the page
+        self.end(machine, "succeeded", answer["operation_id"])
+        self.assertEqual(machine.runs(), NEW)
+        machine.place.publish(NEXT)
+        git(machine.place.author, "tag", "--delete", f"v{NEXT}")
+        answer = self.post(machine, version=OLD, allow_downgrade=True)
+        record = self.end(machine, "failed", answer["operation_id"])
+        self.assertIn(f"origin has no tag v{OLD}", record["error"])
+        self.assertEqual(machine.runs(), NEW)
+
     def head(self, machine: Machine) -> str:
         """The commit of the checkout."""
         return git(machine.place.checkout, "rev-parse", "HEAD")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import shutil
 import subprocess
 import unittest
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.versions import told
-from hub_upgrade.errors import RefusedError
+from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.sources.git import GitSource
+from hub_upgrade.sources.git_command import Git
 from tests.outside.sources.scene_git import GitScene, directory_for, git
 
 
@@ -100,17 +104,91 @@ class Channels(Checkout):
         self.scene.publish("1.1.0")
         self.assertIn("(package.json)", self.refused("dirty_tree"))
 
-    def test_nothing_of_the_operators_is_moved(self) -> None:
-        def refs() -> list[str]:
-            lines = git(self.scene.hub, "show-ref").splitlines()
-            return [line for line in lines if " refs/parachute/" not in line]
-
-        before = refs()
+    def test_no_ref_is_written_nor_what_the_operator_has_fetched(self) -> None:
+        git(self.scene.hub, "fetch", "--quiet")
+        fetched = self.scene.hub / ".git" / "FETCH_HEAD"
+        before = git(self.scene.hub, "show-ref"), fetched.read_text()
         self.scene.publish("1.1.0")
         self.scene.publish("1.2.0-rc.1", "rc")
-        for version in (None, "1.1.0"):
+        for version in (None, "1.1.0", "1.0.0"):
             self.resolve("rc", version)
-        self.assertEqual(refs(), before)
+        self.assertEqual((git(self.scene.hub, "show-ref"), fetched.read_text()), before)
+
+
+class Plans(Checkout):
+    """Whoever may only read has as many plans made as he likes, beside an upgrade too."""
+
+    def beside(self, count: int, plans: Any) -> list[Any]:
+        """So many processes that make plans, each with its exit code; git is run by none that
+        has threads."""
+        fork = multiprocessing.get_context("fork")
+        others = [fork.Process(target=plans, daemon=True) for _ in range(count)]
+        for other in others:
+            other.start()
+            self.addCleanup(other.kill)
+        return others
+
+    def ended(self, others: list[Any]) -> list[int]:
+        for other in others:
+            other.join(60)
+        return [other.exitcode for other in others]
+
+    def test_plans_disturb_neither_each_other_nor_an_upgrade(self) -> None:
+        over = self.scene.root / "over"
+
+        def plan() -> None:
+            while not over.exists():
+                with contextlib.suppress(RefusedError):  # the upgrade is at the work tree
+                    self.resolve("rc")
+
+        others = self.beside(4, plan)
+        try:
+            for version in ("1.1.0", "1.2.0", "1.3.0"):
+                self.scene.publish(version)
+                source = self.scene.make_source()
+                resolved = source.resolve("rc", None)
+                undo = source.keep("one")
+                source.swap(resolved, lambda _piece: None)
+                self.assertEqual(source.installed().version, version)
+                source.discard(undo)
+        finally:
+            over.touch()
+        self.assertEqual(self.ended(others), [0] * 4)
+
+    def test_they_bring_a_shallow_clones_history_beside_each_other(self) -> None:
+        for version in ("1.1.0", "1.2.0"):
+            self.scene.publish(version)
+        shutil.rmtree(self.scene.hub)
+        self.scene.clone("--depth=1")
+        others = self.beside(4, lambda: self.resolve("latest", "1.1.0"))
+        self.assertEqual(self.ended(others), [0] * 4)
+
+    def test_a_remote_that_is_rewritten_while_it_is_asked_is_asked_again(self) -> None:
+        do, rewrites = Git.do, [True, False]
+
+        def rewrite() -> None:
+            if rewrites.pop(0):
+                self.scene.commit(f"another, {len(rewrites)} to come", "--amend")
+                git(self.scene.author, "reflog", "expire", "--expire=now", "--all")
+                git(self.scene.author, "gc", "--quiet", "--prune=now")
+
+        def rewritten(source: Git, *words: str, **more: Any) -> str:
+            fetches = words[0] == "fetch" and bool(rewrites)
+            if fetches:
+                rewrite()
+            said = do(source, *words, **more)
+            if fetches:
+                rewrite()
+            return said
+
+        with mock.patch.object(Git, "do", rewritten):
+            self.scene.commit()
+            self.assertEqual(self.resolve().digest, self.scene.head(self.scene.author))
+            self.scene.commit("once more")
+            rewrites += [True] * 6
+            with self.assertRaises(HostError) as caught:
+                self.resolve()
+        self.assertIn("origin was changed while it was asked", caught.exception.sentence)
 
 
 class Candidates(Checkout):
@@ -196,7 +274,50 @@ class Candidates(Checkout):
 
     def test_a_version_without_a_tag_is_refused_by_name(self) -> None:
         sentence = self.refused("no_such_version", "latest", "v9.9.9")
+        self.assertIn("origin/main bears 1.0.0", sentence)
         self.assertIn("no tag v9.9.9 and none 9.9.9", sentence)
+
+    def test_the_version_that_the_head_bears_needs_no_tag(self) -> None:
+        self.scene.publish("1.1.0")
+        git(self.scene.author, "tag", "--delete", "v1.1.0")
+        head = self.scene.head(self.scene.author)
+        for channel in ("latest", "rc"):
+            self.assertEqual(self.resolve(channel, "v1.1.0")[:2], ("1.1.0", head))
+        self.scene.publish("1.2.0")
+        self.refused("no_such_version", "latest", "1.1.0")
+        git(self.scene.author, "tag", "v1.1.0", head)
+        self.assertEqual(self.resolve("latest", "1.1.0"), ("1.1.0", head, ""))
+
+    def test_a_head_that_bears_the_version_of_a_tag_behind_it_is_what_the_channel_means(
+        self,
+    ) -> None:
+        self.scene.publish("1.1.0")
+        head = self.scene.commit("later, and the same version")
+        self.assertEqual(self.resolve("latest", "1.1.0"), self.resolve())
+        self.assertEqual(self.resolve().digest, head)
+
+    def test_a_head_that_cannot_be_gone_to_is_none_by_its_version_either(self) -> None:
+        self.scene.publish("1.1.0")
+        tagged = self.scene.head(self.scene.author)
+        git(self.scene.hub, "pull", "--quiet")
+        self.scene.commit("another history", "--amend")
+        self.assertEqual(self.resolve("latest", "1.1.0").digest, tagged)
+        git(self.scene.author, "tag", "--delete", "v1.1.0")
+        self.refused("not_fast_forward", "latest", "1.1.0")
+
+    def test_commits_of_the_operators_own_stay_where_the_head_bears_the_version_too(self) -> None:
+        git(self.scene.hub, "commit", "--quiet", "--allow-empty", "--message", "mine")
+        git(self.scene.author, "tag", "--delete", "v1.0.0")
+        self.assertEqual(self.resolve("latest", "1.0.0"), self.resolve())
+        self.assertEqual(self.resolve().digest, self.scene.head())
+
+    def test_a_tag_is_followed_whose_branch_is_gone_from_the_remote(self) -> None:
+        self.scene.publish("1.1.0")
+        git(self.scene.author, "branch", "--move", "main", "trunk")
+        self.assertEqual(self.resolve("rc", "1.1.0").version, "1.1.0")
+        with self.assertRaises(HostError) as caught:
+            self.resolve()
+        self.assertIn("refs/heads/main", caught.exception.sentence)
 
 
 class Kinds(Checkout):
@@ -317,6 +438,11 @@ class Signatures(Checkout):
         commit = self.scene.commit()
         git(self.scene.author, "tag", "--sign", "--message", "good", "v1.1.0")
         self.assertEqual(self.resolve("latest", "1.1.0").digest, commit)
+        (self.scene.author / "package.json").write_text('{"version": "1.1.5"}')
+        commit = self.scene.commit()
+        self.refused("bad_signature", "latest", "1.1.5")
+        git(self.scene.author, "tag", "--sign", "--message", "the head, good", "v1.1.5")
+        self.assertEqual(self.resolve("latest", "1.1.5").digest, commit)
         self.sign_with("stranger")
         git(self.scene.author, "tag", "--sign", "--message", "bad", "v1.2.0")
         self.assertRegex(self.refused("bad_signature", "latest", "1.2.0"), "(?i)no principal")

@@ -70,7 +70,7 @@ class Remote(unittest.TestCase):
     def test_a_remote_that_never_answers_is_given_up(self) -> None:
         self.point_to(f"{serve(self)}/never/hub.git")
         with mock.patch.object(git_command, "REMOTE_S", 0.5):
-            self.assertIn("git fetch in", self.fails())
+            self.assertIn("git ls-remote in", self.fails())
 
     def test_credentials_that_are_asked_for_are_never_waited_for(self) -> None:
         asked = self.scene.root / "asked"
@@ -98,16 +98,18 @@ class Remote(unittest.TestCase):
         for line, options in zip(lines, ("", "-v ", "-v -4 ")):
             self.assertIn(f"{options}-oBatchMode=yes", line)
 
-    def test_a_lock_that_a_killed_fetch_left_on_our_own_refs_is_removed(self) -> None:
-        self.scene.make_source().resolve("latest", None)
+    def test_a_lock_that_a_killed_git_left_is_none_to_stumble_over(self) -> None:
+        source = self.scene.make_source()
+        source.keep("one")
         self.scene.publish("1.2.0")
-        found = [path for path in self.scene.hub.glob(".git/refs/parachute/**/*") if path.is_file()]
-        self.assertEqual(len(found), 1)
-        found[0].with_name(found[0].name + ".lock").touch()
-        locked = self.scene.hub / ".git" / "refs" / "remotes" / "origin" / "main.lock"
-        locked.touch()  # not ours, and nothing to stumble over
-        self.assertEqual(self.scene.make_source().resolve("latest", None).version, "1.2.0")
-        self.assertTrue(locked.exists())
+        refs = self.scene.hub / ".git" / "refs"
+        kept, origins = refs / "parachute/main/kept.lock", refs / "remotes/origin/main.lock"
+        for lock in (kept, origins):
+            lock.touch()
+        self.assertEqual(source.resolve("latest", None).version, "1.2.0")
+        self.assertTrue(kept.exists())  # it may be a living one's
+        source.keep("two")
+        self.assertEqual((kept.exists(), origins.exists()), (False, True))
 
 
 class Git(unittest.TestCase):
