@@ -9,7 +9,7 @@ from hub_upgrade.domain import managed
 from hub_upgrade.domain.managed import Managed
 from hub_upgrade.errors import RefusedError, UsageError
 from hub_upgrade.host import log
-from hub_upgrade.host.files import Home, Unreadable, read_json
+from hub_upgrade.host.files import Home, Unreadable, read_json, sha256
 from hub_upgrade.shapes import Any, NamedTuple
 
 DEFAULT_PORT = 1939
@@ -209,6 +209,12 @@ def read_config(home: Home) -> tuple[dict[str, Any], list[str]]:
             )
             values[lesser], values[greater] = TIMES[lesser], TIMES[greater]
     return values, problems
+
+
+def marks_of(hub: Managed | None) -> tuple[str, ...]:
+    """What an operation that these settings accept bears of them (`Operation.accepted_by`)."""
+    digest = sha256(ascii(hub and tuple(hub)).encode())
+    return (digest,) if hub is None else (digest, hub.health_url, hub.version_field)
 
 
 def refuse_unsafe(home: Home) -> None:

@@ -103,7 +103,8 @@ class Operation(NamedTuple):
     order), and `restarter` who restarts it (domain.restart.word_of): once something was rewritten,
     that cannot be found out any more. `install` is what section 1 of the contract calls the install
     source. `step_limit_s` is how long the present step
-    may take, where the settings say so.
+    may take, where the settings say so. `accepted_by` is a digest of what `hub.json` said of a
+    managed hub, and where that hub tells its version, and in which field; () where nobody looked.
     """
 
     operation_id: str
@@ -143,6 +144,7 @@ class Operation(NamedTuple):
     place: tuple[str, ...] = ()
     step_limit_s: int | None = None
     restarter: str | None = None
+    accepted_by: tuple[str, ...] = ()
 
     @property
     def is_managed(self) -> bool:
@@ -187,13 +189,15 @@ _ABSENT_WHEN_NONE = frozenset(
      "integrity", "process", "told", "command", "failure", "install", "step_limit_s",
      "restarter"}
 )  # fmt: skip
+_ABSENT_WHEN_EMPTY = ("place", "accepted_by")
 
 
 def to_wire(operation: Operation) -> dict[str, Any]:
     """The status object; what does not apply is left out, but `target_version` is always there."""
     wire: dict[str, Any] = {}
     for name, value in operation._asdict().items():
-        if (value is None and name in _ABSENT_WHEN_NONE) or (name == "place" and not value):
+        empty = name in _ABSENT_WHEN_EMPTY and not value
+        if empty or (value is None and name in _ABSENT_WHEN_NONE):
             continue
         wire[name] = _plain(value)
     return wire
@@ -254,6 +258,7 @@ def from_wire(raw: object) -> Operation | None:
         place=_lines(raw, "place"),
         step_limit_s=_number(raw.get("step_limit_s")),
         restarter=_text(raw, "restarter"),
+        accepted_by=_lines(raw, "accepted_by"),
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from hub_upgrade.domain import install, versions
 from hub_upgrade.domain.boot_record import BootRecord
 from hub_upgrade.domain.install import PYZ, UNKNOWN, Decision, Place
-from hub_upgrade.domain.managed import GIT
+from hub_upgrade.domain.managed import GIT, Managed
 from hub_upgrade.domain.operation import (
     CHANNELS,
     FAILED,
@@ -38,7 +38,7 @@ from hub_upgrade.host import (
 from hub_upgrade.host.children import environment
 from hub_upgrade.host.files import Home, Lock, Unreadable
 from hub_upgrade.host.processes import spawn, start_time
-from hub_upgrade.settings import refuse_unsafe
+from hub_upgrade.settings import marks_of, refuse_unsafe
 from hub_upgrade.shapes import NamedTuple
 from hub_upgrade.upgrade.ports import Store
 from hub_upgrade.upgrade.recovery import settle_locked
@@ -81,7 +81,7 @@ class Desk(NamedTuple):
     """What a request is judged by. `trouble` says why home is no use, `releases` where releases
     come from; `survey` tells of the managed hub, None where there is none; `start_helper` starts
     one that owns the lock, and returns its PID; `home_persists` is the operator's word on that,
-    None for none."""
+    None for none; `hub` is what `hub.json` said of the managed hub."""
 
     home: Home
     store: Store
@@ -93,6 +93,7 @@ class Desk(NamedTuple):
     start_helper: StartHelper
     patience: Patience
     home_persists: bool | None
+    hub: Managed | None = None
 
 
 def accept_upgrade(
@@ -112,7 +113,9 @@ def accept_upgrade(
     channel = check_channel(channel, subject.version)
     named = check_version(version)
     operation = _new(UPGRADE, subject, channel, requested_by)._replace(
-        target_version=named, request=Request(named, allow_downgrade, itself)
+        target_version=named,
+        request=Request(named, allow_downgrade, itself),
+        accepted_by=_accepted_by(desk, itself),
     )
     if operation.mode == REDEPLOY_REQUIRED:
         return _record_redeploy(desk, operation)
@@ -131,7 +134,9 @@ def accept_rollback(desk: Desk, requested_by: str, itself: bool = False) -> Oper
     subject = subject_of(desk, itself)
     channel = versions.channel_of(subject.version)
     operation = _new(ROLLBACK, subject, channel, requested_by)
-    operation = operation._replace(request=Request(itself=itself))
+    operation = operation._replace(
+        request=Request(itself=itself), accepted_by=_accepted_by(desk, itself)
+    )
     if operation.mode == REDEPLOY_REQUIRED:
         return _record_redeploy(desk, operation)
 
@@ -149,6 +154,10 @@ def accept_rollback(desk: Desk, requested_by: str, itself: bool = False) -> Oper
         )
 
     return _begin(desk, target)
+
+
+def _accepted_by(desk: Desk, itself: bool) -> tuple[str, ...]:
+    return () if itself else marks_of(desk.hub)
 
 
 def _kept(home: Home, subject: Subject) -> str:

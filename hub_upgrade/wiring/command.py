@@ -89,12 +89,11 @@ def desk(
     own = releases.path_of(home, now.release) if now.release else path
     start = helper_starter(home, own, where, watch)
     config = read_config(home)[0]
-    persists = config["home_persists"]
-    survey_now = surveyor(home, config["hub"], persists) if config["hub"] is not None else None
+    persists, hub = config["home_persists"], config["hub"]
+    survey_now = surveyor(home, hub, persists) if hub is not None else None
     patience = Patience(LEAVING_S)
-    return Desk(
-        home, StatusStore(home), now, where, None, survey_now, alive, start, patience, persists
-    )
+    store = StatusStore(home)
+    return Desk(home, store, now, where, None, survey_now, alive, start, patience, persists, hub)
 
 
 def surveyor(home: Home, managed: Managed, persists: bool | None) -> Callable[[], Survey]:

@@ -29,7 +29,7 @@ from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.restarters import chosen, scope
 from hub_upgrade.restarters.own_launcher import OwnLauncher
 from hub_upgrade.restarters.systemd import MOST_S as LONGEST_RESTART_S
-from hub_upgrade.settings import RELEASES, Settings, read_config, refuse_unsafe
+from hub_upgrade.settings import RELEASES, Settings, marks_of, read_config, refuse_unsafe
 from hub_upgrade.sources.pyz import PyzSource
 from hub_upgrade.upgrade import hooks, recovery
 from hub_upgrade.upgrade.hub_watch import HubWatch
@@ -109,7 +109,7 @@ def _owned(
     if record.finished:
         return _tell(record)
     log = OperationLog(operation_log.open_log(home, operation_id))
-    if _refused(record, home, store, log):
+    if _refused(record, settings, store, log):
         launcher, code = OwnLauncher(home), 1
     elif _is_of_another(record, home, settings, hub_pid):
         launcher = OwnLauncher(home)
@@ -129,12 +129,20 @@ def _owned(
     return _tell(record)
 
 
-def _refused(record: Operation, home: Home, store: StatusStore, log: OperationLog) -> bool:
-    """Whether an upgrade that has begun with nothing must not, as `hub.json` is now."""
-    if record.kind != UPGRADE or record.is_managed or record.undo is not None:
+def _refused(record: Operation, settings: Settings, store: StatusStore, log: OperationLog) -> bool:
+    """Whether one that has begun with nothing must not, as `hub.json` is now."""
+    if record.is_managed or record.undo is not None:
         return False
     try:
-        refuse_unsafe(home)
+        if record.accepted_by and record.accepted_by[0] != marks_of(settings.hub)[0]:
+            again = "upgrade" if record.kind == UPGRADE else "roll back"
+            raise RefusedError(
+                "invalid_config",
+                f"hub.json has changed since this was accepted: restart serve, then {again} again; "
+                "nothing was changed",
+            )
+        if record.kind == UPGRADE:
+            refuse_unsafe(settings.home)
     except RefusedError as error:
         with contextlib.suppress(HostError):  # else whoever settles says that it ended
             Journal(record, store, log).finish(FAILED, error.sentence)
@@ -143,8 +151,10 @@ def _refused(record: Operation, home: Home, store: StatusStore, log: OperationLo
 
 
 def _is_of_another(record: Operation, home: Home, settings: Settings, hub_pid: int | None) -> bool:
-    """Whether it is about a managed hub: begun so, named by `hub.json`, or by the process that
-    started us on a home where no launcher ever was."""
+    """Whether it is about a managed hub: accepted or begun so, named by `hub.json`, or by the
+    process that started us on a home where no launcher ever was."""
+    if record.accepted_by:
+        return len(record.accepted_by) > 1
     if record.is_managed or record.request.itself or settings.hub is not None:
         return record.is_managed or not record.request.itself
     ours = (home.serve_json, home.boot_json)
@@ -160,7 +170,7 @@ def _managed(
     log: OperationLog,
     lock: Lock,
 ) -> int:
-    managed = settings.hub or Managed()
+    managed = hub_of(record, settings)
     if record.phase == PENDING and record.install is not None:
         # Accepted beside it, by who looked a moment ago: the hub may be another process by now.
         hub_pid = HubWatch(managed, hub_pid).pid() or hub_pid
@@ -180,6 +190,16 @@ def _managed(
         choice, chosen.made(choice, pid), log, note,
     )  # fmt: skip
     return ManagedTransaction(record, parts).run()
+
+
+def hub_of(record: Operation, settings: Settings) -> Managed:
+    """The managed hub: one that is rewritten already tells its version where it did when that was
+    accepted, whatever `hub.json` says by now."""
+    managed = settings.hub or Managed()
+    if not record.is_managed or len(record.accepted_by) < 3:
+        return managed
+    _digest, url, field = record.accepted_by[:3]
+    return managed._replace(health_url=url, version_field=field)
 
 
 def _anew() -> list[str]:

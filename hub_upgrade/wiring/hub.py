@@ -132,6 +132,7 @@ def desk_for(
         start_helper=start_helper,
         patience=Patience(),
         home_persists=settings.home_persists,
+        hub=settings.hub,
     )
 
 

@@ -15,9 +15,12 @@ from hub_upgrade import repository
 from hub_upgrade.cli import helper as command
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.boot_record import Next, Verdict
-from hub_upgrade.domain.operation import Operation
+from hub_upgrade.domain.managed import Managed
+from hub_upgrade.domain.operation import Operation, Undo
 from hub_upgrade.host import boot_store, files, processes, releases
 from hub_upgrade.host.files import Lock
+from hub_upgrade.settings import load, marks_of
+from hub_upgrade.wiring import helper
 from tests.upgrade.scene import Scene, zipapp
 from tests.upgrade.test_preflight import HUB
 
@@ -195,6 +198,37 @@ class Prepared(Helper):
             record = self.record()
             self.assertEqual((record.phase, record.step), (op.FAILED, op.ACCEPTED))
             self.assertIn("before_upgrade must be a list", record.error or "")
+
+    def test_another_hub_json_than_it_was_accepted_by_is_a_failure_and_nothing_is_begun(
+        self,
+    ) -> None:
+        self.follow()
+        hub = Managed(health_url="http://127.0.0.1:9/health")
+        for kind, accepted, now in (
+            ("upgrade", None, {}), ("upgrade", hub, None), ("rollback", hub, {}),
+        ):  # fmt: skip
+            files.write_json(self.home.hub_json, {"hub": now, "probation_s": 1})
+            self.claim(kind=kind, accepted_by=marks_of(accepted))
+            ran = self.helper(*self.arguments())
+            self.assertEqual(ran.returncode, 1, ran.stderr)
+            error = self.record().error or ""
+            self.assertIn("hub.json has changed since this was accepted: restart serve", error)
+            self.assertTrue(error.endswith("; nothing was changed"), error)
+            self.assertIsNone(boot_store.read_next(self.home))
+        files.write_json(self.home.hub_json, {"probation_s": 2})
+        self.claim(accepted_by=marks_of(None))
+        ran = self.helper(*self.arguments())
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+
+    def test_what_is_rewritten_is_gone_on_with_as_it_was_accepted(self) -> None:
+        settings = load({"config-dir": self.home.root}, {})
+        hub = Managed(health_url="http://127.0.0.1:9/x", version_field="build", package="mine")
+        begun = Operation("o1", accepted_by=marks_of(hub))
+        for undo in (None, Undo("tree", "kept")):
+            found = helper.hub_of(begun._replace(undo=undo), settings)
+            told = (found.health_url, found.version_field) == ("http://127.0.0.1:9/x", "build")
+            self.assertEqual(told, undo is not None)
+        self.assertEqual(helper.hub_of(begun._replace(accepted_by=()), settings), Managed())
 
     def test_an_owned_operation_is_left_to_its_owner(self) -> None:
         claimed = self.claim()

@@ -45,6 +45,7 @@ class Wire(unittest.TestCase):
             place=("package", "bun", "@x/hub", "/opt/x", "/opt", ""),
             step_limit_s=330,
             restarter="systemd user parachute-hub.service",
+            accepted_by=("ab", "http://127.0.0.1:1939/health", "version"),
         )
 
     def test_a_record_reads_back_as_it_was_written(self) -> None:

@@ -14,7 +14,9 @@ from unittest import mock
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.boot_record import Next, Trial
 from hub_upgrade.domain.install import Decision, Place
+from hub_upgrade.domain.managed import Managed
 from hub_upgrade.domain.operation import Operation
+from hub_upgrade.domain.transitions import finish
 from hub_upgrade.errors import RefusedError
 from hub_upgrade.host import boot_store, files, processes
 from hub_upgrade.host.files import Lock
@@ -223,6 +225,26 @@ class Accept(Scene):
             pass  # it cannot hold releases: nothing there can be written, nor read
         self.assertEqual(self.upgrade().phase, op.REDEPLOY_REQUIRED)
         self.assertEqual(self.held, [])
+
+    def test_the_record_bears_what_hub_json_said_of_a_managed_hub(self) -> None:
+        place = Place(directory="/srv/hub", source="package")
+        seen = Survey(Decision("npm", op.IN_PLACE, "why", (), place), "1.0.0", 1, "", "")
+        hub = Managed(health_url="http://127.0.0.1:7/x", version_field="build")
+        told = []
+        for other in (hub, hub._replace(install_command=("sh", "\udcff"))):
+            desk = self.desk(survey=lambda: seen, hub=other)
+            operation = accept_upgrade(desk, "latest", None, False, "me")
+            told.append(operation.accepted_by)
+            self.store.update(operation.operation_id, lambda record: finish(record, op.FAILED, ""))
+        self.assertEqual(told[0][1:], ("http://127.0.0.1:7/x", "build"))
+        self.assertEqual(told[1][1:], told[0][1:])
+        self.assertNotEqual(told[0][0], told[1][0])
+        desk = self.desk(survey=lambda: seen, hub=hub)
+        itself = accept_upgrade(desk, "latest", None, False, "me", itself=True)
+        self.assertEqual(itself.accepted_by, ())
+        self.store.update(itself.operation_id, lambda record: finish(record, op.FAILED, ""))
+        alone = accept_rollback(self.desk(), "me").accepted_by
+        self.assertEqual((len(alone), alone[0] in {told[0][0], told[1][0]}), (1, False))
 
     def test_a_rollback_knows_its_target_at_once(self) -> None:
         operation = accept_rollback(self.desk(self.keep), "me")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import unittest
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from tests.e2e.harness import answered, build, cli, environment, wait_for
@@ -277,6 +278,24 @@ class BesideACheckout(BesideCase):
         record = self.end(machine, "failed", answer["operation_id"])
         self.assertIn(f"origin has no tag v{OLD}", record["error"])
         self.assertEqual(machine.runs(), NEW)
+
+    def test_a_hub_json_that_was_changed_under_serve_upgrades_nothing_else(self) -> None:
+        machine = self.machine(start=False)
+        machine.start(OLD)
+        machine.serve()
+        self.told(machine, version=OLD)
+        machine.place.publish(NEW)
+        before, path = machine.place.tree(), Path(machine.home, "hub.json")
+        accepted = json.loads(path.read_text())
+        other = {**accepted["hub"], "health_url": "http://127.0.0.1:9/health"}
+        for hub in (None, other):
+            path.write_text(json.dumps({**accepted, "hub": hub}))
+            record = self.end(machine, "failed", self.post(machine)["operation_id"])
+            self.assertIn("hub.json has changed since this was accepted", record["error"])
+            self.assertEqual((machine.runs(), machine.place.tree()), (OLD, before))
+        path.write_text(json.dumps({**accepted, "ready_timeout_s": 19}))
+        self.goes(machine, NEW)
+        self.assertEqual(self.starts(machine), 2)
 
     def head(self, machine: Machine) -> str:
         """The commit of the checkout."""
