@@ -323,6 +323,23 @@ class Lock:
         return None
 
     @classmethod
+    def on_directory(cls, path: str) -> Lock | None:
+        """A lock on a directory, which leaves nothing in it, or None while another holds it.
+
+        One that cannot be locked (a network file system wants to write for that) is nobody's.
+        """
+        descriptor = -1
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            pass
+        return cls(descriptor, path)
+
+    @classmethod
     def adopt(cls, descriptor: int, path: str) -> Lock | None:
         """The lock that a parent took and handed down, or None if it is not `path`'s.
 

@@ -11,13 +11,14 @@ import os
 import traceback
 
 from hub_upgrade.domain import operation as op
-from hub_upgrade.domain.install import Decision
+from hub_upgrade.domain.install import Decision, Place
 from hub_upgrade.domain.managed import GIT
 from hub_upgrade.domain.operation import Operation, Undo
 from hub_upgrade.domain.restart import word_of
 from hub_upgrade.domain.versions import told
 from hub_upgrade.errors import HubError, RefusedError
 from hub_upgrade.host import hub_process, managed_store
+from hub_upgrade.host.files import Lock
 from hub_upgrade.host.managed_store import Previous
 from hub_upgrade.shapes import Any, NamedTuple
 from hub_upgrade.upgrade import hooks
@@ -58,6 +59,8 @@ class ManagedTransaction:
         self._back = TakingBack(parts, self._journal)
         self._late = operation.phase == op.RESTARTING
         self._kept: Undo | None = None
+        place = parts.decision.place or Place()
+        self._where = place.prefix or place.directory
         if parts.note:
             self._journal.line(parts.note)
 
@@ -73,21 +76,31 @@ class ManagedTransaction:
         if self._source is None and self._operation.undo is not None:
             self._parts.log.line("where the hub was installed is not in the record: stopped")
             return 1
+        held = Lock.on_directory(self._where)
         try:
-            return self._run()
+            return self._run(held is not None)
         except LostError:
             self._parts.log.line("the record is not this operation's any more: stopped")
             return 1
         except (HubError, OSError) as error:
             self._parts.log.line(f"stopped: {error}")
             return 1
+        finally:
+            if held is not None:
+                held.release()
 
-    def _run(self) -> int:
+    def _run(self, alone: bool) -> int:
         try:
             if self._operation.is_managed:
                 self._go_on()
-            else:
+            elif alone or self._parts.decision.mode != op.IN_PLACE:
                 self._begin()
+            else:
+                raise RefusedError(
+                    "upgrade_in_flight",
+                    f"another home's upgrade is at work in {self._where}: wait until it has "
+                    "ended; nothing was changed",
+                )
         except TakenBackError as error:
             self._back.take_back(str(error))
         except LostError:

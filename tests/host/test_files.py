@@ -269,6 +269,19 @@ class ReadingTest(InADirectory):
             self.assertTrue(getattr(home, name).startswith("/h/"), name)
 
 
+class DirectoryLockTest(InADirectory):
+    def test_it_leaves_nothing_behind_and_what_cannot_be_locked_is_nobodys(self) -> None:
+        first = Lock.on_directory(self.directory)
+        assert first is not None
+        self.assertIsNone(Lock.on_directory(self.directory))
+        first.release()
+        for path in (self.directory, "", self.directory + "/nowhere", __file__):
+            again = Lock.on_directory(path)
+            assert again is not None
+            again.release()
+        self.assertEqual(os.listdir(self.directory), [])
+
+
 class LockTest(InADirectory):
     def setUp(self) -> None:
         super().setUp()

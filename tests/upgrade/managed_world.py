@@ -207,7 +207,9 @@ class ManagedCase(unittest.TestCase):
         """One helper's life on what the record says."""
         record = self.store.read()
         assert record is not None
-        decision = Decision("npm", mode, "why", ("seen",), Place("package", "bun"))
+        decision = Decision(
+            "npm", mode, "why", ("seen",), Place("package", "bun", prefix=self.home.root)
+        )
         parts = Parts(
             self.home, self.store, self.settings, Managed(), decision, FakeRewriter(self.world),
             FakeWatch(self.world), self.choice, self.restarter(self.world),  # type: ignore[arg-type]

@@ -10,7 +10,8 @@ from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.operation import Request, Undo
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import commands, managed_store
-from tests.upgrade.managed_world import FakeRewriter, ManagedCase
+from hub_upgrade.host.files import Lock
+from tests.upgrade.managed_world import FakeRewriter, Killed, ManagedCase
 
 
 class ManagedTest(ManagedCase):
@@ -74,6 +75,32 @@ class ManagedTest(ManagedCase):
         self.claim(operation_id="o3", request=Request("1.1.0"))
         self.assertEqual(self.go(), 0)
         self.assertEqual(managed_store.read(self.home).rejected, ())
+
+    def test_two_homes_upgrade_one_hub_one_after_the_other(self) -> None:
+        other = Lock.on_directory(self.home.root)
+        assert other is not None
+        self.addCleanup(other.release)
+        self.claim()
+        self.assertEqual(self.go(), 1)
+        error = self.record().error or ""
+        self.assertIn(f"another home's upgrade is at work in {self.home.root}: wait", error)
+        self.assertEqual((self.world.disk, self.world.kept, self.hooks()), ("1.0.0", {}, []))
+        other.release()
+        self.claim(operation_id="o2")
+        self.assertEqual(self.go(), 0)
+
+    def test_what_is_rewritten_is_gone_on_with_also_while_another_home_is_at_work(self) -> None:
+        self.claim()
+        self.world.kill_at = len(self.world.acts) + 100
+        self.world.fails = lambda: setattr(self.world, "kill_at", len(self.world.acts))
+        with self.assertRaises(Killed):
+            self.go()
+        self.world.kill_at = -1
+        other = Lock.on_directory(self.home.root)
+        assert other is not None
+        self.addCleanup(other.release)
+        self.go()
+        self.is_true("gone on with")
 
     def test_a_tool_that_fails_is_put_back_without_a_restart(self) -> None:
         def fails() -> None:

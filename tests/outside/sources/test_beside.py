@@ -297,6 +297,27 @@ class BesideACheckout(BesideCase):
         self.goes(machine, NEW)
         self.assertEqual(self.starts(machine), 2)
 
+    def test_of_two_homes_that_upgrade_it_at_once_one_is_refused(self) -> None:
+        machine = self.machine(start=False)
+        waits = 'until test -e "$PARACHUTE_HOME/../go"; do sleep 0.05; done'
+        machine.configure(before_upgrade=["sh", "-c", waits])
+        machine.start(OLD)
+        machine.place.publish(NEW)
+        other = f"{machine.home}-other"
+        shutil.copytree(machine.home, other)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(machine.command, "upgrade")
+            wait_for(lambda: machine.record().get("step") == "backing-up", "it is at work")
+            refused = machine.command("upgrade", "--config-dir", other)
+            Path(machine.home, "..", "go").touch()
+            done = asked.result()
+        said = refused.stdout + refused.stderr
+        self.assertIn("another home's upgrade is at work in", said)
+        self.assertEqual((refused.returncode, done.returncode), (1, 0), done.stderr)
+        self.assertEqual((machine.runs(), self.starts(machine)), (NEW, 2))
+        self.assertEqual(machine.command("rollback").returncode, 0)
+        self.assertEqual(machine.runs(), OLD)
+
     def head(self, machine: Machine) -> str:
         """The commit of the checkout."""
         return git(machine.place.checkout, "rev-parse", "HEAD")
