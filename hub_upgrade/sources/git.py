@@ -1,7 +1,7 @@
 """A linked checkout: moved along its branch's history by git, and back to where it was.
 
 In the directory that git keeps for this work tree, `parachute-swap` names the commit that a move
-began to put there, and `parachute-ballast` is room for the way back.
+began to put there, the operation, and its home; `parachute-ballast` is room for the way back.
 """
 
 from __future__ import annotations
@@ -29,12 +29,17 @@ from hub_upgrade.sources.git_command import (
 )
 from hub_upgrade.sources.git_install import Dependencies
 from hub_upgrade.sources.git_target import BRANCHES, Resolved, Targets, version_in
+from hub_upgrade.sources.left import refuse_left
 
 BALLAST = 8 << 20
 
 
 class GitSource:
-    """A Rewriter (upgrade/ports.py) for the checkout that `directory` is, or lies in."""
+    """A Rewriter (upgrade/ports.py) for the checkout that `directory` is, or lies in; `home` is
+    whose operations move it, "" where none does."""
+
+    home = ""
+    _name = ""
 
     def __init__(self, directory: str, managed: Managed) -> None:
         self._directory = directory
@@ -68,6 +73,9 @@ class GitSource:
     def keep(self, name: str, wanted: Undo | None = None) -> Undo:  # noqa: ARG002 - it has but one
         """Hold on to the commit of now, with room to come back to it."""
         place = self._git.place()
+        _target, operation_id, home = _begun(place)
+        refuse_left(home, operation_id, self.home)
+        self._name = name
         self._git.refuse_dirty(place)
         commit = self._git.do("rev-parse", "HEAD").strip()
         space = _space(self._git.branch())
@@ -104,7 +112,8 @@ class GitSource:
         dependencies = Dependencies(self._git, place, self._managed)
         changed = dependencies.changed(changes)
         if relation != SAME:
-            files.write_durably(_swap(place), target.encode())
+            begun = f"{target}\n{self._name}\n{self.home}"
+            files.write_durably(_swap(place), os.fsencode(begun))
             how = ("merge", "--ff-only", "--no-stat") if relation == AHEAD else ("reset", "--hard")
             self._git.do(*how, target, sink=sink)
             self._submodules(place, sink)
@@ -122,7 +131,7 @@ class GitSource:
         commit = _commit(undo)
         place = self._git.place()
         _unlink(_ballast(place))
-        target = _target(place)
+        target = _begun(place)[0]
         if target:
             self._unlock(place)
             self._reset(place, target, commit, sink)
@@ -233,10 +242,12 @@ def _ballast(place: Place) -> str:
     return os.path.join(place.own, "parachute-ballast")
 
 
-def _target(place: Place) -> str:
-    """The commit that a move began to put there, or "" when none did."""
+def _begun(place: Place) -> tuple[str, str, str]:
+    """The commit that a move began to put there, whose operation, of which home; "" for none."""
     path = _swap(place)
-    return files.read_regular(path).decode("ascii", "replace") if os.path.lexists(path) else ""
+    told = os.fsdecode(files.read_regular(path)) if os.path.lexists(path) else ""
+    target, operation_id, home, *_ = (*told.split("\n", 2), "", "", "")
+    return target, operation_id, home
 
 
 def _commit(undo: Undo) -> str:

@@ -40,6 +40,8 @@ class PackageSource:
     """One package of one manager below one prefix; what differs is in the classes derived."""
 
     name = ""
+    home = ""
+    """Whose operations rewrite it, "" where none does."""
 
     def __init__(self, package: str, prefix: str) -> None:
         self.package = package
@@ -102,7 +104,8 @@ class PackageSource:
                 f"{self.package} is not installed below {self.prefix}, or its version cannot be "
                 "read: nothing was changed"
             )
-        return Undo(TREE, trees.keep(self.layout(), name, wanted.value if wanted else ""))
+        keeps = wanted.value if wanted else ""
+        return Undo(TREE, trees.keep(self.layout(), name, keeps, self.home))
 
     def swap(self, resolved: Any, sink: Sink) -> None:
         """Install the one version. An exit of 0 is no proof of it: read `installed` back."""

@@ -17,6 +17,7 @@ from hub_upgrade.errors import HostError
 from hub_upgrade.host import files, mounts
 from hub_upgrade.host.files import Unreadable
 from hub_upgrade.shapes import Any, NamedTuple
+from hub_upgrade.sources.left import refuse_left
 
 KEPT = ".parachute-kept-"
 Outside = Callable[[str], Iterable[str]]
@@ -34,17 +35,18 @@ class Layout(NamedTuple):
     outside: tuple[str, ...] = ()
 
 
-def keep(layout: Layout, name: str, wanted: str = "") -> str:
+def keep(layout: Layout, name: str, wanted: str = "", home: str = "") -> str:
     """Copy the directory, and what belongs to it, aside, durably; the copy's path.
 
     The same name again begins anew. Other copies of it go, but for the `wanted` one. Raises
-    HostError, with nothing left behind.
+    HostError, with nothing left behind; RefusedError where another home than this one has not
+    ended what it keeps a copy for.
     """
     kept = os.path.join(layout.beside, KEPT + name)
     making = kept + MAKING
     try:
         _refuse_mounts(layout)
-        _sweep(layout, wanted)
+        _sweep(layout, wanted, home)
         os.mkdir(making, 0o700)
         _copy(layout.tree, os.path.join(making, "tree"))
         outside = sorted({*layout.outside, *_commands(layout)})
@@ -53,6 +55,7 @@ def keep(layout: Layout, name: str, wanted: str = "") -> str:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             _copy(os.path.join(layout.prefix, path), target)
         value = {"tree": layout.tree, "prefix": layout.prefix, "outside": outside}
+        value["home"] = home
         files.write_json(os.path.join(making, "kept.json"), value)
         os.sync()
         forget(kept)
@@ -130,25 +133,34 @@ def _refuse_mounts(layout: Layout) -> None:
 
 
 def _layout_of(kept: str) -> Layout:
+    told = _told(kept)
+    return Layout(told["tree"], told["prefix"], os.path.dirname(kept), tuple(told["outside"]))
+
+
+def _told(kept: str) -> Any:
     try:
         told: Any = files.read_json(os.path.join(kept, "kept.json"))
     except Unreadable as error:
         raise HostError(str(error)) from error
     if told is None:
         raise HostError(f"{kept} is not there: what was kept aside is gone")
-    return Layout(told["tree"], told["prefix"], os.path.dirname(kept), tuple(told["outside"]))
+    return told
 
 
-def _sweep(layout: Layout, wanted: str) -> None:
+def _sweep(layout: Layout, wanted: str, home: str) -> None:
     """Remove what the killed left. Nobody else is at work: whoever calls holds the lock."""
-    for name in os.listdir(layout.beside):
-        path = os.path.join(layout.beside, name)
-        if not name.startswith(KEPT) or path == wanted:
-            continue
-        if name.endswith((MAKING, REPLACED, DOOMED)):
-            shutil.rmtree(path, ignore_errors=True)
-        elif _is_of(path, layout.tree):
-            forget(path)
+    there = [name for name in os.listdir(layout.beside) if name.startswith(KEPT)]
+    ends = (MAKING, REPLACED, DOOMED)
+    paths = [os.path.join(layout.beside, name) for name in there if not name.endswith(ends)]
+    copies = [path for path in paths if path != wanted and _is_of(path, layout.tree)]
+    for path in copies:
+        name = os.path.basename(path)[len(KEPT) :]
+        refuse_left(str(_told(path).get("home") or ""), name, home)
+    for name in there:
+        if name.endswith(ends):
+            shutil.rmtree(os.path.join(layout.beside, name), ignore_errors=True)
+    for path in copies:
+        forget(path)
 
 
 def _is_of(kept: str, tree: str) -> bool:

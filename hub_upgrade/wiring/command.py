@@ -108,13 +108,15 @@ def surveyor(home: Home, managed: Managed, persists: bool | None) -> Callable[[]
     return look
 
 
-def source_of(place: Place | None, managed: Managed) -> Rewriter | None:
-    """What rewrites the managed hub; None where nobody knows how it was installed."""
+def source_of(place: Place | None, managed: Managed, home: str = "") -> Rewriter | None:
+    """What rewrites the managed hub, for this home; None where nobody knows how it was
+    installed."""
     if place is None or place.source not in SOURCES:
         return None
-    if place.source == GIT:
-        return GitSource(place.directory, managed)
-    return package_source(place, managed)
+    git = place.source == GIT
+    found = GitSource(place.directory, managed) if git else package_source(place, managed)
+    found.home = home
+    return found
 
 
 def managed_of(home: Home) -> Managed:

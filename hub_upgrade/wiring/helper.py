@@ -185,9 +185,10 @@ def _managed(
     decision = survey(home, managed, watch, settings.home_persists, choice).decision
     if record.is_managed and len(record.place) == len(Place()):
         decision = decision._replace(place=Place(*record.place))
+    source = source_of(decision.place, managed, home.root)
     parts = Parts(
-        home, store, settings, managed, decision, source_of(decision.place, managed), watch,
-        choice, chosen.made(choice, pid), log, note,
+        home, store, settings, managed, decision, source, watch, choice,
+        chosen.made(choice, pid), log, note,
     )  # fmt: skip
     return ManagedTransaction(record, parts).run()
 

@@ -9,7 +9,11 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from hub_upgrade.errors import HostError
+from hub_upgrade.domain.operation import FAILED, Operation
+from hub_upgrade.domain.transitions import finish
+from hub_upgrade.errors import HostError, RefusedError
+from hub_upgrade.host.files import Home
+from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.sources import trees
 from hub_upgrade.sources.trees import Layout
 
@@ -144,6 +148,21 @@ class Trees(unittest.TestCase):
         for end in (trees.MAKING, trees.REPLACED, trees.DOOMED):
             (self.prefix / "lib" / f"{trees.KEPT}old{end}" / "tree").mkdir(parents=True)
         kept = trees.keep(self.layout, "a")
+        self.assertEqual([str(path) for path in self.prefix.rglob(trees.KEPT + "*")], [kept])
+
+    def test_what_another_home_keeps_to_come_back_is_swept_once_that_has_ended(self) -> None:
+        other = self.prefix / "another home"
+        other.mkdir()
+        store = StatusStore(Home(str(other)))
+        record = store.claim(Operation("a"))
+        kept = trees.keep(self.layout, "a", home=str(other))
+        with self.assertRaises(RefusedError) as caught:
+            trees.keep(self.layout, "b", home="/home/ours")
+        self.assertIn(f"hub.pyz status --config-dir {other}", caught.exception.sentence)
+        self.assertEqual([str(path) for path in self.prefix.rglob(trees.KEPT + "*")], [kept])
+        trees.keep(self.layout, "a", home=str(other))
+        store.update(record.operation_id, lambda record: finish(record, FAILED, "now"))
+        kept = trees.keep(self.layout, "b", home="/home/ours")
         self.assertEqual([str(path) for path in self.prefix.rglob(trees.KEPT + "*")], [kept])
 
 

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from hub_upgrade.domain.operation import FAILED, Operation
+from hub_upgrade.domain.transitions import finish
 from hub_upgrade.errors import HostError, HubError, RefusedError
+from hub_upgrade.host.files import Home
+from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.sources import git_install
 from hub_upgrade.sources.git import GitSource
 from tests.outside.sources.scene_git import GitScene, git
@@ -210,6 +214,29 @@ class InTheWay(Moves):
         resolved = self.resolve()
         git(self.hub, "commit", "--quiet", "--allow-empty", "--message", "mine")
         self.refused("not_fast_forward", lambda: self.source.swap(resolved, ignore))
+
+
+class Homes(Moves):
+    def test_a_move_that_another_home_began_is_that_homes_to_end(self) -> None:
+        other = self.scene.root / "another home"
+        other.mkdir()
+        store = StatusStore(Home(str(other)))
+        store.claim(Operation("theirs"))
+        before = self.scene.tree()
+        self.scene.publish("1.1.0")
+        theirs, ours = self.source, self.source
+        theirs.home, ours.home = str(other), "/home/ours"
+        undo = theirs.keep("theirs")
+        theirs.swap(self.resolve(), ignore)
+        sentence = self.refused("upgrade_in_flight", lambda: ours.keep("ours"))
+        self.assertIn(f"hub.pyz status --config-dir {other}", sentence)
+        anew = self.source
+        anew.revert(undo, ignore)
+        self.assertEqual(self.scene.tree(), before)
+        theirs.keep("theirs")
+        theirs.swap(self.resolve(), ignore)
+        store.update("theirs", lambda record: finish(record, FAILED, "now"))
+        ours.keep("ours")
 
 
 class Dependencies(Moves):

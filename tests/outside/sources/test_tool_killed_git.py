@@ -15,7 +15,7 @@ def setUpModule() -> None:
 
 class GitKilled(tool_killed.ToolKilledCase):
     kind = GitPlace
-    least = 4
+    least = 3
     # A checkout's files go one by one.
     test_a_package_left_missing_is_put_back_by_status = None  # type: ignore[assignment]
     test_a_package_left_missing_is_put_back_by_serve = None  # type: ignore[assignment]
