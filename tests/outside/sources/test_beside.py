@@ -299,17 +299,18 @@ class BesideACheckout(BesideCase):
 
     def test_of_two_homes_that_upgrade_it_at_once_one_is_refused(self) -> None:
         machine = self.machine(start=False)
-        waits = 'until test -e "$PARACHUTE_HOME/../go"; do sleep 0.05; done'
-        machine.configure(before_upgrade=["sh", "-c", waits])
+        go_on = machine.directory / "go on"
+        waits = 'until test -e "$0"; do sleep 0.05; done'
+        machine.configure(before_upgrade=["sh", "-c", waits, str(go_on)])
         machine.start(OLD)
         machine.place.publish(NEW)
-        other = f"{machine.home}-other"
+        other = str(machine.directory / "another home")
         shutil.copytree(machine.home, other)
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(machine.command, "upgrade")
             wait_for(lambda: machine.record().get("step") == "backing-up", "it is at work")
             refused = machine.command("upgrade", "--config-dir", other)
-            Path(machine.home, "..", "go").touch()
+            go_on.touch()
             done = asked.result()
         said = refused.stdout + refused.stderr
         self.assertIn("another home's upgrade is at work in", said)
