@@ -18,8 +18,9 @@ build:
 run: build
 	$(PYTHON) examples/tour.py
 
+# Within two minutes on two cores; every word that is printed is left to test-all.
 test:
-	$(PYTHON) -m tests.run
+	$(PYTHON) -m tests.run --skip e2e.test_transcripts
 
 test-all:
 	$(PYTHON) -m tests.every_python
