@@ -21,6 +21,7 @@ from typing import Any, Callable, NamedTuple
 
 from bench.scene import Scene, scene
 from tests.e2e.harness import FINISHED, build, wait_for
+from tests.e2e.ports import held_port
 from tests.outside.containers import podman
 from tests.outside.containers.scene import BASE
 from tests.outside.readme import machine
@@ -112,7 +113,7 @@ def container() -> Iterator[Way]:
     directory = Path(tempfile.mkdtemp(prefix="bench-"))
     name, lock = f"bench-{os.getpid()}", podman.set_up()
     try:
-        port, serve = podman.free_port(), podman.free_port()
+        port, serve = held_port(), held_port()
         home = directory / "home"
         home.mkdir(0o700)
         token = "bench-" + os.urandom(16).hex()
