@@ -24,6 +24,20 @@ from hub_upgrade.wiring import command
 from tests.cli.scene import CliCase, FakeHub
 
 DIGEST = "ab" * 32
+SICK = """import http.server
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(500)
+        self.end_headers()
+        self.wfile.write(b'{"version": "2.0.0"}')
+    log_message = lambda *_words: None
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Hub)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+"""Another program's hub, as a process of its own: what is tested here forks."""
 OPEN = Operation("an-id", phase=RUNNING, step="staging", current_version="1.0.0")
 
 
@@ -142,12 +156,15 @@ class HomeTest(DoctorCase):
         self.finds("source", "ok", "none: hub.pyz itself cannot be upgraded (--self)")
 
     def test_a_managed_hub_that_tells_its_version_and_is_not_well(self) -> None:
-        other = FakeHub()
-        self.addCleanup(other.close)
-        url = f"http://127.0.0.1:{other.port}/health"
-        files.write_json(self.home.hub_json, {"hub": {"health_url": url}})
-        with mock.patch.object(other, "reply", return_value=(500, {"version": "2.0.0"})):
+        with subprocess.Popen(
+            [sys.executable, "-IS", "-c", SICK], stdout=subprocess.PIPE, text=True
+        ) as sick:
+            self.addCleanup(sick.kill)
+            assert sick.stdout is not None
+            url = f"http://127.0.0.1:{sick.stdout.readline().strip()}/health"
+            files.write_json(self.home.hub_json, {"hub": {"health_url": url}})
             self.finds("managed hub", "warning", "2.0.0 runs", "but it answers 500")
+            sick.kill()
 
     def test_a_clock_before_what_was_written(self) -> None:
         self.finds("clock", "ok")
