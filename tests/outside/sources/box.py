@@ -3,6 +3,7 @@ volume bears home (/parachute) and what bun installs (/parachute/bun)."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -192,6 +193,20 @@ class Box:
         changed = self.engine("diff", self.name).splitlines()
         ours = [line for line in changed if not line.startswith(("C /usr", "A /usr/lib/python3"))]
         return sorted(ours), fingerprint(str(self.volume / "bun"))
+
+    def reaches(self, op: str, *steps: str) -> None:
+        """Wait until the operation is at one of these steps; raises AssertionError, with all that
+        is told, where it ends before, or is not there in time."""
+
+        def look() -> bool:
+            record = self.record()
+            return record.get("step") in steps or record.get("phase") in FINISHED
+
+        with contextlib.suppress(AssertionError):
+            wait_for(look, "")
+        if self.record().get("step") not in steps:
+            told = f"{self.record()}\n{self.log(op)}\n{self.output()}\n{self.processes()}"
+            raise AssertionError(f"not at {steps}: {told}")
 
     def ended(self, op: str) -> dict[str, Any]:
         """The terminal record of that operation."""
