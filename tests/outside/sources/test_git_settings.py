@@ -108,6 +108,8 @@ class AnInstallCommand(CheckoutCase):
                     self.assertEqual((machine.runs(), self.starts(machine)), (OLD, 1))
                 self.told_file.with_suffix(".fail").unlink()
                 machine.configure(hub={"install_command": list(works)})
+                self.hub(machine).stop()
+                machine.serve()
                 runs = self.runs()
                 self.goes(machine, NEW)
                 self.assertEqual(self.runs(), runs + 1)
