@@ -212,9 +212,13 @@ def read_config(home: Home) -> tuple[dict[str, Any], list[str]]:
 
 
 def marks_of(hub: Managed | None) -> tuple[str, ...]:
-    """What an operation that these settings accept bears of them (`Operation.accepted_by`)."""
-    digest = sha256(ascii(hub and tuple(hub)).encode())
-    return (digest,) if hub is None else (digest, hub.health_url, hub.version_field)
+    """What an operation that these settings accept bears of them (`Operation.accepted_by`): which
+    program it is about, and not how that is upgraded or restarted."""
+    if hub is None:
+        return (sha256(b""),)
+    which = (hub.source, hub.manager, hub.package, hub.install_dir, hub.running_from)
+    digest = sha256(ascii((*which, hub.health_url, hub.version_field)).encode())
+    return digest, hub.health_url, hub.version_field
 
 
 def refuse_unsafe(home: Home) -> None:

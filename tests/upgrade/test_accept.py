@@ -231,14 +231,16 @@ class Accept(Scene):
         seen = Survey(Decision("npm", op.IN_PLACE, "why", (), place), "1.0.0", 1, "", "")
         hub = Managed(health_url="http://127.0.0.1:7/x", version_field="build")
         told = []
-        for other in (hub, hub._replace(install_command=("sh", "\udcff"))):
+        for other in (hub, hub._replace(install_command=("sh",), restart="exit"),
+                      hub._replace(package="an\udcffother")):  # fmt: skip
             desk = self.desk(survey=lambda: seen, hub=other)
             operation = accept_upgrade(desk, "latest", None, False, "me")
             told.append(operation.accepted_by)
             self.store.update(operation.operation_id, lambda record: finish(record, op.FAILED, ""))
         self.assertEqual(told[0][1:], ("http://127.0.0.1:7/x", "build"))
-        self.assertEqual(told[1][1:], told[0][1:])
-        self.assertNotEqual(told[0][0], told[1][0])
+        self.assertEqual(told[1], told[0])
+        self.assertEqual(told[2][1:], told[0][1:])
+        self.assertNotEqual(told[2][0], told[0][0])
         desk = self.desk(survey=lambda: seen, hub=hub)
         itself = accept_upgrade(desk, "latest", None, False, "me", itself=True)
         self.assertEqual(itself.accepted_by, ())
