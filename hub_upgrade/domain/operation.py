@@ -103,8 +103,8 @@ class Operation(NamedTuple):
     order), and `restarter` who restarts it (domain.restart.word_of): once something was rewritten,
     that cannot be found out any more. `install` is what section 1 of the contract calls the install
     source. `step_limit_s` is how long the present step
-    may take, where the settings say so. `accepted_by` is a digest of what `hub.json` said of a
-    managed hub, and where that hub tells its version, and in which field; () where nobody looked.
+    may take, where the settings say so. `accepted_by` is a digest of which managed hub
+    `hub.json` named, and where that tells its version, and in which field; () where nobody looked.
     """
 
     operation_id: str
