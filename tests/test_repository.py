@@ -286,7 +286,7 @@ class Reading(Case):
         self.assertEqual(told[-1], (600_000, 600_000))
         self.assertGreater(len(told), 1)
         stored = Path(self.directory) / "targets" / f"{digest}.hub-1.0.0.pyz"
-        for other in (data[:-1], data + b"x", data[:-1] + b"x", b""):
+        for other in (data[:-1], data + b"x", data[:-1] + bytes([data[-1] ^ 1]), b""):
             stored.write_bytes(other)
             with self.assertRaises(HostError):
                 repository.fetch(self.directory, target, lambda _done, _whole: None)

@@ -110,11 +110,12 @@ class _Guard:
         if self._pid == 0:
             try:
                 os.close(self._writer)
-                os.setsid()
                 _stand_guard(reader)
             finally:
                 os._exit(0)
         os.close(reader)
+        # By us and not by it: what ends our group may come before it has run at all.
+        os.setpgid(self._pid, 0)
 
     def joined(self, alarm_s: int) -> None:
         """Called in the tool's process before it becomes the tool."""

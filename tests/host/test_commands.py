@@ -134,6 +134,14 @@ class Guard(unittest.TestCase):
                 lock.release()
                 os.unlink(f"{self.path}.tool")
 
+    def test_it_leads_a_group_of_its_own_before_there_is_a_tool(self) -> None:
+        for _ in range(100):
+            guard = commands._Guard()
+            try:
+                self.assertEqual(os.getpgid(guard._pid), guard._pid)
+            finally:
+                guard.release()
+
     def test_a_stop_ends_both(self) -> None:
         caller, tool = self.working()
         caller.terminate()
