@@ -23,7 +23,7 @@ from tests.e2e.harness import SHARED
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE_LIMIT_S = 300.0
-LEFTOVER_GRACE_S = 1.5
+LEFTOVER_GRACE_S = 5.0
 POLL_S = 0.02
 MOST_ROUNDS = 100
 MOST_OUTPUT_BYTES = 200_000
@@ -189,8 +189,8 @@ class Job:
         except (ProcessLookupError, PermissionError):
             pass
 
-    def _leftovers(self, grace_s: float = LEFTOVER_GRACE_S) -> list[str]:
-        until = time.monotonic() + grace_s
+    def _leftovers(self, grace_s: float | None = None) -> list[str]:
+        until = time.monotonic() + (LEFTOVER_GRACE_S if grace_s is None else grace_s)
         while processes_of(self.directory) and time.monotonic() < until:
             time.sleep(POLL_S)
         left = processes_of(self.directory)

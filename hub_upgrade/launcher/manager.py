@@ -23,7 +23,7 @@ class Manager:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
         self._said: set[str] = set()
         self._stopping = False
-        microseconds = os.environ.get("WATCHDOG_USEC", "")
+        microseconds = os.environ.get("WATCHDOG_USEC", "")[:18]
         ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         if self._address and ours and microseconds.isdecimal() and int(microseconds) > 0:
             self._every_s = int(microseconds) / 2e6

@@ -110,6 +110,12 @@ class ManagerTest(unittest.TestCase):
             self.manager(WATCHDOG_USEC=microseconds)
         self.assertEqual(self.heard(), [])
 
+    def test_a_watchdog_of_any_length_is_answered(self) -> None:
+        self.manager(WATCHDOG_USEC="9" * 400)
+        self.loop.call_later(0.01, self.loop.stop)
+        self.loop.run()
+        self.assertEqual(self.heard(), [{"WATCHDOG": "1"}])
+
     def test_without_a_manager_nobody_is_told(self) -> None:
         manager = self.manager(NOTIFY_SOCKET="", WATCHDOG_USEC="60000")
         with mock.patch("hub_upgrade.host.notify.send") as send:
