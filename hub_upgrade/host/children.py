@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Mapping
 
 from hub_upgrade.host.loop import READ, Loop
-from hub_upgrade.host.processes import kill_group, signal_process, spawn, start_time
+from hub_upgrade.host.processes import kill_group, spawn, start_time
 from hub_upgrade.shapes import NamedTuple
 
 MAX_OUTPUT = 1024 * 1024
@@ -120,10 +119,8 @@ class OneShot:
         self._kill()
 
     def _kill(self) -> None:
-        """The whole group, and the child by itself: just forked, it leads no group yet."""
         if self._status is None:
-            kill_group(self.pid, self._started, signal.SIGKILL)
-            signal_process(self.pid, self._started, signal.SIGKILL)
+            kill_group(self.pid, self._started)
 
     def _ended(self, status: int) -> None:
         self._timer.cancel()

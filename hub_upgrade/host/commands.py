@@ -5,6 +5,7 @@ For the helper and the command line alone: a hub's loop does not wait.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from hub_upgrade.errors import HostError
+from hub_upgrade.host import processes
 from hub_upgrade.shapes import IO, NamedTuple
 
 OUTPUT_BYTES = 1024 * 1024
@@ -115,38 +117,48 @@ class _Guard:
                 os._exit(0)
         os.close(reader)
         # By us and not by it: what ends our group may come before it has run at all.
-        os.setpgid(self._pid, 0)
+        with contextlib.suppress(ProcessLookupError):  # macOS, of one that was killed
+            os.setpgid(self._pid, 0)
 
     def joined(self, alarm_s: int) -> None:
         """Called in the tool's process before it becomes the tool."""
         signal.alarm(alarm_s)
-        os.write(self._writer, b"%d\n" % os.getpid())
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # what a tool is to find has been set already
+        self._tell(b"%d\n" % os.getpid())
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
     def release(self) -> None:
         """The tool has ended, with all its group."""
-        os.write(self._writer, b"done\n")
+        self._tell(b"done\n")
         os.close(self._writer)
         os.waitpid(self._pid, 0)
 
+    def _tell(self, line: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):  # somebody has killed it: a tool runs without
+            os.write(self._writer, line)
+
 
 def _stand_guard(reader: int) -> None:
-    said = b""
+    said, group, started = b"", 0, None
     while True:
         piece = os.read(reader, 4096)
         if not piece:
             break
         said += piece
-    group = said.partition(b"\n")[0]
+        if not group and said[:1].isdigit():
+            group = int(said.partition(b"\n")[0])
+            started = processes.start_time(group)
     if b"done" in said or not group:
         return
+    if processes.start_time(group) not in (None, started):
+        return  # all of it has ended, and its number is a stranger's
     deadline = time.monotonic() + GONE_S
     try:
-        os.killpg(int(group), signal.SIGKILL)
-        while time.monotonic() < deadline:
-            os.killpg(int(group), 0)
-            time.sleep(GONE_POLL_S)
+        os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        pass
+        return
+    while processes.group_lives(group) and time.monotonic() < deadline:
+        time.sleep(GONE_POLL_S)
 
 
 def _input(data: bytes) -> IO[bytes]:
@@ -172,6 +184,12 @@ def _gather(
         os.set_blocking(number, False)
         poller.register(number, select.POLLIN)
     open_ends = set(numbers)
+
+    def take(number: int, piece: bytes) -> None:
+        kept[number] = (kept[number] + piece)[-OUTPUT_BYTES:]
+        if sink is not None:
+            sink(piece)
+
     while open_ends or not _ended(process):
         left = deadline - time.monotonic()
         if left <= 0:
@@ -187,9 +205,10 @@ def _gather(
                 poller.unregister(number)
                 open_ends.discard(number)
                 continue
-            kept[number] = (kept[number] + piece)[-OUTPUT_BYTES:]
-            if sink is not None:
-                sink(piece)
+            take(number, piece)
+    for number in open_ends:  # stopped ourselves, we may wake after the deadline and its end
+        for _ in range(OUTPUT_BYTES // PIECE):
+            take(number, _read(number) or b"")
     return kept[numbers[0]], kept[numbers[1]]
 
 

@@ -69,9 +69,36 @@ def kill_group(pid: int, started: str | None, number: int = signal.SIGKILL) -> b
         return False
     try:
         os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
+    except ProcessLookupError:  # just forked, it leads no group yet
+        return signal_process(pid, started, number)
+    except PermissionError:
         return False
     return True
+
+
+def group_lives(group: int) -> bool:
+    """Whether anybody of a process group does anything yet, as far as is told: whoever ended may
+    wait long for its parent, or process 1, to reap it."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    states = _states_of_group(b"%d" % group)
+    return not states or not states <= {b"Z", b"X"}
+
+
+def _states_of_group(group: bytes) -> set[bytes]:
+    """None at all where there is no /proc, or one that hides them (proc(5))."""
+    states = set()
+    for name in os.listdir("/proc") if sys.platform == "linux" else ():
+        try:
+            with open(f"/proc/{int(name)}/stat", "rb") as file:
+                state, _parent, its_group = file.read().rsplit(b")", 1)[1].split()[:3]
+        except (OSError, ValueError, IndexError):
+            continue
+        if its_group == group:
+            states.add(state)
+    return states
 
 
 def describe_exit(status: int) -> str:

@@ -121,11 +121,7 @@ class Candidate:
         The number is nobody else's as long as any of the group is there.
         """
         deadline = time.monotonic() + GONE_S
-        while time.monotonic() < deadline:
-            try:
-                os.killpg(self.pid, 0)
-            except (ProcessLookupError, PermissionError):
-                return
+        while processes.group_lives(self.pid) and time.monotonic() < deadline:
             time.sleep(GONE_POLL_S)
 
     def look(self, timeout_s: float) -> Seen:

@@ -78,7 +78,7 @@ class OneShotTest(unittest.TestCase):
             "child = subprocess.Popen(argv)\n"
             "print(child.pid, flush=True); time.sleep(60)"
         )
-        self.start(code, 3.0)
+        self.start(code, 5.0)
         result = self.until_done()
         self.assertIsNone(result.status)
         self.assert_gone(int(result.stdout))

@@ -39,7 +39,7 @@ class Run(unittest.TestCase):
 
     def test_a_tool_over_its_time_is_killed_with_its_group(self) -> None:
         started = time.monotonic()
-        result = run(["/bin/sh", "-c", "sleep 60 & echo $!; wait"], 2)
+        result = run(["/bin/sh", "-c", "sleep 60 & echo $!; wait"], 4)
         self.assertIsNone(result.status)
         self.assertLess(time.monotonic() - started, HELD_UP_S)
         wait_until(lambda: processes.start_time(int(result.stdout)) is None)
@@ -78,6 +78,16 @@ class Run(unittest.TestCase):
             result = run(["/bin/cat"], 10, stdin=b"x")
         self.assertEqual(result.status, 127)
         self.assertIn("/bin/cat cannot be run: No space left", result.last_line())
+
+    def test_what_it_said_is_read_also_when_we_wake_after_its_time(self) -> None:
+        """Stopped ourselves, say by a suspended machine: it ended well meanwhile."""
+        pipe = subprocess.PIPE
+        with subprocess.Popen(["/bin/echo", "all of it"], stdout=pipe, stderr=pipe) as process:
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            assert process.stdout is not None and process.stderr is not None
+            outputs = (process.stdout, process.stderr)
+            kept = commands._gather(process, outputs, time.monotonic() - 1, None)
+        self.assertEqual(kept, (b"all of it\n", b""))
 
     def test_nothing_is_left_open_and_nobody_unreaped(self) -> None:
         before = len(os.listdir("/proc/self/fd"))
@@ -129,8 +139,7 @@ class Guard(unittest.TestCase):
                 while lock is None:  # at the very moment when it is free
                     lock = Lock.try_take(self.path)
                 self.assertIsNone(processes.start_time(tool), "the tool is at work still")
-                with self.assertRaises(ProcessLookupError):
-                    os.killpg(tool, 0)
+                self.assertEqual(at_work(tool), [])
                 lock.release()
                 os.unlink(f"{self.path}.tool")
 
@@ -142,11 +151,51 @@ class Guard(unittest.TestCase):
             finally:
                 guard.release()
 
+    def test_a_tool_runs_also_when_its_guard_was_killed(self) -> None:
+        fork = os.fork
+
+        def killed() -> int:
+            pid = fork()
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            return pid
+
+        with mock.patch.object(os, "fork", killed):
+            self.assertEqual(run(["/bin/echo", "well"], 10).stdout, b"well\n")
+
+    def test_whose_number_is_a_strangers_by_now_is_left_alone(self) -> None:
+        stranger = subprocess.Popen(["/bin/sleep", "60"], start_new_session=True)
+        self.addCleanup(stranger.wait)
+        self.addCleanup(stranger.kill)
+        for started, spared in (("1", True), (processes.start_time(stranger.pid), False)):
+            reader, writer = os.pipe()
+            os.write(writer, b"%d\n" % stranger.pid)
+            os.close(writer)
+            told = [started, processes.start_time(stranger.pid)]
+            with mock.patch.object(processes, "start_time", lambda _pid, told=told: told.pop(0)):
+                commands._stand_guard(reader)
+            os.close(reader)
+            self.assertEqual(processes.start_time(stranger.pid) is not None, spared)
+
     def test_a_stop_ends_both(self) -> None:
         caller, tool = self.working()
         caller.terminate()
         caller.wait()
         wait_until(lambda: processes.start_time(tool) is None)
+
+
+def at_work(group: int) -> list[str]:
+    """Who of a process group does anything yet: process 1 may reap the dead when it likes."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _parent, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if its_group == str(group) and state not in "ZX":
+            found.append(f"{stat} {state}")
+    return found
 
 
 def wait_until(what: Callable[[], bool]) -> None:

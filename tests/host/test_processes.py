@@ -287,8 +287,32 @@ class IdentityTest(unittest.TestCase):
         for error in (ProcessLookupError, PermissionError):
             with mock.patch.object(os, "kill", side_effect=error):
                 self.assertFalse(signal_process(os.getpid(), ours, signal.SIGTERM))
-            with mock.patch.object(os, "killpg", side_effect=error):
+            neither = mock.patch.object(os, "kill", side_effect=error)
+            with neither, mock.patch.object(os, "killpg", side_effect=error):
                 self.assertFalse(kill_group(os.getpid(), ours))
+
+    def test_one_that_was_just_forked_and_leads_no_group_yet_is_signalled_too(self) -> None:
+        pid = self.sleeper()
+        self.assertNotEqual(os.getpgid(pid), pid)
+        self.assertTrue(kill_group(pid, start_time(pid)))
+        self.assertEqual(os.waitpid(pid, 0)[1], signal.SIGKILL)
+
+    def test_a_group_of_the_dead_is_gone_whoever_has_not_reaped_them(self) -> None:
+        self.assertFalse(processes.group_lives(2**22 + 1))
+        pid = self.sleeper(group=True)
+        self.assertTrue(processes.group_lives(pid))
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        os.killpg(pid, 0)  # it is there still
+        self.assertEqual(processes.group_lives(pid), not LINUX)
+        os.waitpid(pid, 0)
+        self.assertFalse(processes.group_lives(pid))
+
+    @unittest.skipUnless(LINUX, "there is no /proc to be hidden")
+    def test_a_group_whose_members_are_hidden_from_us_is_believed_to_live(self) -> None:
+        pid = self.sleeper(group=True)
+        with mock.patch.object(os, "listdir", return_value=["self", "1"]):
+            self.assertTrue(processes.group_lives(pid))
 
     def test_a_wait_status_reads_as_words(self) -> None:
         self.assertIn("exited with status 7", processes.describe_exit(7 << 8))
