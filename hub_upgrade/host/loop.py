@@ -99,6 +99,16 @@ class Loop:
         self._signals[number] = callback
         signal.signal(number, _noted)
 
+    def signalled(self) -> bool:
+        """Whether a signal has come that no turn has handled yet."""
+        waiting = select.poll()
+        waiting.register(self._wake_read, select.POLLIN)
+        return bool(waiting.poll(0))
+
+    def children(self) -> list[int]:
+        """The children whose end nobody was told yet."""
+        return sorted(self._children)
+
     def on_exit(self, pid: int, callback: Callable[[int], None]) -> None:
         """Call with the wait status once a child has ended; it is reaped here and nowhere else."""
         if signal.SIGCHLD not in self._signals:

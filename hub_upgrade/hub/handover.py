@@ -21,7 +21,7 @@ from hub_upgrade.settings import Settings
 from hub_upgrade.version import HANDOFF_FORMAT
 from hub_upgrade.web.connections import Connections
 
-ASK_TIMEOUT_S = 3.0
+ASK_TIMEOUT_S = 4.5
 """How long the next release may take to say which handoff records it takes."""
 DRAIN_POLL_S = 0.01
 
@@ -36,13 +36,11 @@ class Handover:
         inherited: Inherited,
         connections: Connections,
         trial: Trial,
-        children: Callable[[], list[int]],
         serves_on: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._inherited = inherited
         self._connections = connections
-        self._children = children
         self._serves_on = serves_on
         self._path = releases.path_of(settings.home, trial.release)
         self._home = settings.home.root
@@ -56,7 +54,7 @@ class Handover:
         try:
             OneShot(self._loop, argv, None, ASK_TIMEOUT_S, self._asked)
         except OSError:
-            self._drain()
+            self._loop.call_later(0, self._drain)
 
     def cancel(self) -> None:
         """A stop came first: this process stays what it is."""
@@ -68,28 +66,37 @@ class Handover:
             self._takes_record = HANDOFF_FORMAT in said["handoff_formats"]
         except (ValueError, KeyError, TypeError):
             self._takes_record = False
-        self._drain()
+        self._loop.call_later(0, self._drain)
 
     def _drain(self) -> None:
+        """Called by a timer, as `_execute` is: by then all signals of this turn were heard."""
         if self._cancelled:
             return
         if self._connections.waiting() and self._loop.now() < self._deadline:
             self._loop.call_later(DRAIN_POLL_S, self._drain)
         elif self._takes_record:
-            self._execute(self._connections.freeze())
+            self._execute(self._connections.freeze)
         else:  # a connection given to a program that does not know it leaves its client hanging
             self._connections.stop_accepting()
             left = max(0.0, self._deadline - self._loop.now())
-            self._connections.close_after_answers(lambda: self._execute([]), left)
+            self._connections.close_after_answers(self._closed, left)
 
-    def _execute(self, frozen: list[dict[str, object]]) -> None:
+    def _closed(self) -> None:
+        self._loop.call_later(0, lambda: self._execute(list))
+
+    def _execute(self, freeze: Callable[[], list[dict[str, object]]]) -> None:
         if self._cancelled:
             return
         signal.pthread_sigmask(signal.SIG_BLOCK, processes.HELD_SIGNALS)
+        if self._loop.signalled():  # a stop, perhaps, that the next image would not know of
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, processes.HELD_SIGNALS)
+            self._loop.call_later(0, lambda: self._execute(freeze))
+            return
+        frozen = freeze()
         descriptor = -1
         try:
             if self._takes_record:
-                descriptor = handoff.put(handoff.Record(frozen, self._children()))
+                descriptor = handoff.put(handoff.Record(frozen, self._loop.children()))
             self._inherited.set_inheritable(True)
             environment = {**os.environ, "PARACHUTE_HOME": self._home}
             environment.update(self._inherited.variables(descriptor))

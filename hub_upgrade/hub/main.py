@@ -6,7 +6,7 @@ import os
 import signal
 
 from hub_upgrade.domain.boot_record import BootRecord
-from hub_upgrade.host import boot_store, log, notify
+from hub_upgrade.host import boot_store, log, notify, processes
 from hub_upgrade.host.files import Unreadable
 from hub_upgrade.host.loop import READ, Loop
 from hub_upgrade.hub import handoff
@@ -55,7 +55,6 @@ class Hub:
         self._connections = connections
         self._operations = operations
         self._digest = digest
-        self._children: set[int] = set()
         self._handover: Handover | None = None
         self._stopping = False
 
@@ -72,14 +71,13 @@ class Hub:
         self._watchdog()
         self._keep_settling()
         self._loop.run()
+        signal.pthread_sigmask(signal.SIG_BLOCK, processes.HELD_SIGNALS)  # see launcher.main
         return 0
 
     def watch_helper(self, pid: int) -> None:
         """Notice the end of a helper at once, and reap it: it stays our child across `execve`."""
-        self._children.add(pid)
 
         def ended(_status: int) -> None:
-            self._children.discard(pid)
             self._operations.settle(HUB_STOPPED if self._stopping else None)
 
         self._loop.on_exit(pid, ended)
@@ -128,7 +126,6 @@ class Hub:
                 self._inherited,
                 self._connections,
                 trial,
-                lambda: sorted(self._children),
                 self._serve_on,
             )
             self._handover.begin()

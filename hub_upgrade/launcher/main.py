@@ -89,6 +89,8 @@ class Launcher:
         self._disk.serving(None, "")  # a hub reads there where releases come from: so before it
         self.feed(Event("boot", nxt=self._next(), forced=self.forced))
         self.loop.run()
+        # An interpreter that ends gives signals back their defaults: one more press would kill it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, processes.HELD_SIGNALS)
         self._deadlines.clear_all()
         self._disk.leave()
         return self.exit_code

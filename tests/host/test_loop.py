@@ -74,7 +74,7 @@ class LoopTest(unittest.TestCase):
 
 class TimersTest(LoopTest):
     def test_timers_run_in_the_order_of_their_time(self) -> None:
-        self.loop.call_later(0.002, self.note("second"))
+        self.loop.call_later(0.5, self.note("second"))
         self.loop.call_later(0.001, self.note("first"))
         self.assertEqual(self.until(2), ["first", "second"])
 
@@ -251,6 +251,15 @@ class SignalsTest(LoopTest):
             signal.raise_signal(signal.SIGUSR2)
         self.loop.turn()
         self.assertGreaterEqual(len(self.happened), 1)
+
+    def test_one_that_no_turn_has_handled_yet_is_told_of(self) -> None:
+        self.loop.on_signal(signal.SIGUSR1, self.note("told"))
+        self.assertFalse(self.loop.signalled())
+        os.kill(os.getpid(), signal.SIGUSR1)
+        self.assertTrue(self.loop.signalled())
+        self.loop.turn()
+        self.assertFalse(self.loop.signalled())
+        self.assertEqual(self.happened, ["told"])
 
     def test_a_signal_held_back_until_the_handlers_stood_is_heard(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})

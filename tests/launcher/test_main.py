@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import time
 import unittest
 from typing import Any
@@ -21,6 +22,20 @@ from tests.launcher.scene import PATIENCE_S, Scene
 
 
 class LauncherTest(Scene):
+    def setUp(self) -> None:
+        super().setUp()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self.addCleanup(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+
+    def test_at_its_end_one_more_press_of_ctrl_c_does_not_kill_it(self) -> None:
+        loop = Loop()
+        self.addCleanup(loop.close)
+        launcher = main.Launcher(self.settings(), self.place(), loop, forced=False, proving=False)
+        loop.call_later(0, loop.stop)
+        with mock.patch.object(loop, "on_signal"), mock.patch.object(launcher, "feed"):
+            launcher.run()
+        self.assertIn(signal.SIGINT, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
     def test_who_serves_is_written_before_a_hub_is_started_that_reads_it(self) -> None:
         loop = Loop()
         self.addCleanup(loop.close)
