@@ -13,7 +13,7 @@ from hub_upgrade.domain.restart import BOOTED
 from hub_upgrade.domain.units import Wanted
 from hub_upgrade.errors import HostError
 from hub_upgrade.host import commands, files
-from hub_upgrade.restarters.systemd import SIGN_IN, environment
+from hub_upgrade.restarters.systemd import SIGN_IN, environment, wait_for_journal
 
 SYSTEM = "/etc/systemd/system"
 SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "NRestarts",
@@ -222,6 +222,7 @@ class Systemd:
         raise HostError(f"{unit_files.typed(argv)}: {unit_files.words_of(done)}")
 
     def _print_tail(self) -> None:
+        wait_for_journal()
         done = commands.run([*self._journal(str(TAIL)), "--output=cat", "--no-pager"], ASK_LIMIT_S)
         for line in done.stdout.decode("utf-8", "replace").splitlines():
             if SIGN_IN not in line:

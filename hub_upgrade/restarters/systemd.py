@@ -39,8 +39,10 @@ CANCELED = "canceled"
 JOB_STARTED = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf"
 JOB_STOPPED = "MESSAGE_ID=9d1aaa27d60140bd96365438aad20286"
 """What managers note of a unit that a job has started, or stopped: sd-messages.h."""
-JOURNAL_LOOKS = 10
-"""So often at most: what a manager notes may be read a moment later."""
+JOURNAL_LOOKS = 30
+"""So often at most: what a manager notes may be read a moment later, where it cannot be synced."""
+JOURNAL_S = 0.5
+"""How long the last words of what has just ended may take into the journal, then."""
 SIGN_IN = "#code="
 """In a link that is a secret: no record is to bear one."""
 HINTS = ("See ", "To force ", "followed by ", "Hint: ")
@@ -89,6 +91,17 @@ def seconds(span: str) -> float:
         except (KeyError, ValueError):
             return MOST_S
     return min(total, MOST_S)
+
+
+def sync_journal() -> bool:
+    """Whether all that was said until now can be read: root may ask for that (journalctl(1))."""
+    return commands.run(["journalctl", "--sync"], SHOW_S, environment()).status == 0
+
+
+def wait_for_journal() -> None:
+    """Before the words of what ended a moment ago are read."""
+    if not sync_journal():
+        time.sleep(JOURNAL_S)
 
 
 class SystemdRestarter:
@@ -183,7 +196,7 @@ class SystemdRestarter:
         """Whether the newest job among those of the unit that match was one of these."""
         argv = scoped("journalctl", self._scope, "--no-pager", "--quiet", "--output=json")
         argv += ["--reverse", "--lines=1", f"{self._field}UNIT={self._unit}", *matches]
-        for _ in range(JOURNAL_LOOKS):
+        for _ in range(1 if sync_journal() else JOURNAL_LOOKS):
             done = commands.run(argv, SHOW_S, environment())
             if any(f'"JOB_TYPE":"{job}"'.encode() in done.stdout for job in jobs):
                 return True
@@ -212,6 +225,7 @@ class SystemdRestarter:
 
     def _tail(self) -> list[str]:
         """The newest lines, asked for from their end: with --since, --lines counts the first."""
+        wait_for_journal()
         since = [f"--since=@{int(self._since)}"] if self._since else []
         argv = scoped("journalctl", self._scope, "--no-pager", "--quiet", "--output=cat")
         argv += ["--reverse", f"--lines={TAIL_LINES}", *since, f"--unit={self._unit}"]

@@ -49,6 +49,8 @@ time.sleep(state["sleep_s"].get(tool, 0))
 scope = "user" if "--user" in sys.argv else "system"
 if state["no_manager"] == scope:
     fail(1, "Failed to connect to bus: No medium found")
+if sys.argv[1:] == ["--sync"]:
+    sys.exit(0 if state["may_sync"] else 1)
 if tool == "journalctl" and any(word.startswith("MESSAGE_ID=") for word in sys.argv):
     for job in state["jobs_noted"][-1:]:
         print('{"JOB_TYPE":"%s"}' % job)  # as journalctl writes it, without a blank
@@ -145,6 +147,7 @@ class Systemd:
                 "no_manager": "",
                 "sleep_s": {},
                 "jobs_noted": (),
+                "may_sync": True,
             }
         )
 

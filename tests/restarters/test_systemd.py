@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import unittest
 from unittest import mock
 
@@ -309,6 +310,17 @@ class Ordered(SystemdCase):
         os.unlink(os.path.join(self.systemd.path, "journalctl"))
         self.assertEqual(self.watching.ordered(), "")
 
+    def test_the_journal_is_read_once_where_it_can_be_synced_and_else_for_a_while(self) -> None:
+        self.shows(DOWN)
+        with mock.patch.object(systemd, "JOURNAL_LOOKS", 3):
+            for may, looks in ((True, 1), (False, 3)):
+                self.systemd.set(may_sync=may)
+                before = len(self.systemd.asked())
+                self.assertEqual(self.watching.ordered(), "")
+                asked = self.systemd.asked()[before:]
+                self.assertEqual(asked[0], "journalctl --sync")
+                self.assertEqual(len(asked) - 1, looks)
+
     def test_a_restart_is_told_from_one_that_nobody_ordered(self) -> None:
         self.notes("start", "restart")
         self.assertEqual(self.watching.ordered(), "")  # it is the same still
@@ -371,6 +383,15 @@ class Tell(SystemdCase):
         self.assertRegex(asked, wanted + UNIT)
         self.restarter().tell()  # another helper's does not know when it was restarted
         self.assertNotIn("--since", self.systemd.asked()[-1])
+
+    def test_the_last_words_are_waited_for_before_they_are_read(self) -> None:
+        self.begin()
+        for may in (True, False):
+            self.systemd.set(may_sync=may)
+            with mock.patch.object(time, "sleep", wraps=time.sleep) as sleep:
+                self.restarter().tell()
+            self.assertEqual(mock.call(systemd.JOURNAL_S) not in sleep.mock_calls, may)
+            self.assertEqual(self.systemd.asked()[-2], "journalctl --sync")
 
     def test_without_a_journal_or_a_manager_there_is_less_to_tell(self) -> None:
         self.begin()
