@@ -3,6 +3,7 @@ release on trial prints. Five of each are kept."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from hub_upgrade.host import files
@@ -40,13 +41,13 @@ def open_log(home: Home, operation_id: str) -> int:
 
 def _drop_old(home: Home, kind: str, new: str) -> None:
     names = [n for n in os.listdir(home.logs) if n.startswith(kind + "-") and n.endswith(".log")]
-    paths = [os.path.join(home.logs, name) for name in names]
-    found = [(os.lstat(path).st_mtime_ns, path) for path in paths if path != new]
+    found = []
+    for path in (os.path.join(home.logs, name) for name in names):
+        with contextlib.suppress(FileNotFoundError):  # somebody else drops old ones too
+            found += [(os.lstat(path).st_mtime_ns, path)] if path != new else []
     for _age, path in sorted(found, reverse=True)[KEPT - 1 :]:
-        try:
+        with contextlib.suppress(OSError):  # a directory, say: no reason to keep no log of this
             os.unlink(path)
-        except OSError:
-            pass  # a directory, say: no reason to keep no log of this operation
 
 
 class OperationLog:

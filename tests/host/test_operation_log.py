@@ -6,6 +6,7 @@ import os
 import stat
 import tempfile
 import unittest
+from unittest import mock
 
 from hub_upgrade.host import operation_log
 from hub_upgrade.host.files import Home
@@ -27,6 +28,11 @@ class OperationLogTest(unittest.TestCase):
         for number in range(9):
             os.makedirs(operation_log.path_of(self.home, "upgrade", f"d{number}"))
         self.assertTrue(self.kept("o1"))
+
+    def test_an_old_log_that_somebody_else_drops_meanwhile_is_no_hindrance(self) -> None:
+        os.makedirs(self.home.logs)
+        with mock.patch.object(os, "listdir", return_value=["upgrade-gone.log"]):
+            self.assertTrue(self.kept("o1"))
 
     def test_a_pipe_that_nobody_reads_is_not_waited_for(self) -> None:
         os.makedirs(self.home.logs)
