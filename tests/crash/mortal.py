@@ -57,7 +57,8 @@ def build(version: str, *, sick: bool = False) -> str:
         dies = (
             b'        if ".staging-" not in os.environ["PARACHUTE_HOME"]:\n'
             b'            print("sick", flush=True)\n'
-            b"            self._loop.call_later(0.1, lambda: os._exit(3))\n"
+            b"            signal.signal(signal.SIGALRM, lambda *_: os._exit(3))\n"
+            b"            signal.setitimer(signal.ITIMER_REAL, 0.1)  # however late the loop is\n"
         )
         if main.count(says) != 1:
             raise AssertionError("the hub becomes ready otherwise now")

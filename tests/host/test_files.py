@@ -421,15 +421,17 @@ class DigestTest(unittest.TestCase):
         self.directory = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.directory)
         self.path = os.path.join(self.directory, "file")
+        self.began = int(time.time())
         self.put(b"one")
 
-    def put(self, data: bytes) -> None:
+    def put(self, data: bytes, tick: int = 0) -> None:
         with open(self.path, "wb") as file:
             file.write(data)
+        os.utime(self.path, (self.began + tick, self.began + tick))
 
     def read(self, after_s: float = 0.0) -> tuple[str, int]:
         """The digest some time after now, and how often the file was read for it."""
-        later = time.time() + after_s
+        later = self.began + after_s
         counted = mock.patch.object(files, "_read_all", wraps=files._read_all)
         with mock.patch("time.time", lambda: later), counted as reading:
             return files.sha256_regular(self.path, 100), reading.call_count
@@ -440,7 +442,7 @@ class DigestTest(unittest.TestCase):
 
     def test_one_that_changed_is_read_again_whatever_its_size_and_name(self) -> None:
         self.read(60)
-        self.put(b"two")
+        self.put(b"two", tick=1)
         self.assertEqual(self.read(60), (files.sha256(b"two"), 1))
         os.unlink(self.path)
         self.put(b"six")

@@ -10,11 +10,12 @@ import shutil
 import tempfile
 import time
 import unittest
+from unittest import mock
 
 from hub_upgrade.domain import operation as op
 from hub_upgrade.domain.operation import Operation, with_line
 from hub_upgrade.domain.transitions import finish
-from hub_upgrade.host import files
+from hub_upgrade.host import files, status_store
 from hub_upgrade.host.files import Home, Lock
 from hub_upgrade.host.status_store import (
     HISTORY_LIMIT,
@@ -93,6 +94,9 @@ class Slot(InHome):
         self.assertIsNone(self.store.wire())
 
     def test_two_replacements_within_one_tick_of_the_clock_are_told_apart(self) -> None:
+        racy = mock.patch.object(status_store, "RACY_S", 60)  # within it, however slow the disk is
+        racy.start()
+        self.addCleanup(racy.stop)
         self.store.claim(Operation("o1"))
         found = os.stat(self.home.status)
         self.assertIn(b'"o1"', self.store.wire() or b"")
@@ -154,6 +158,9 @@ class Slot(InHome):
         self.assertIsNotNone(self.store.update("o1", done))
 
     def test_many_writers_lose_nothing(self) -> None:
+        patient = mock.patch.object(status_store, "LOCK_WAIT_S", 60)  # they are only slow
+        patient.start()
+        self.addCleanup(patient.stop)
         self.store.claim(Operation("o1"))
         context = multiprocessing.get_context("fork")
         writers = [context.Process(target=add_lines, args=(self.root, name, 40)) for name in "abcd"]

@@ -116,11 +116,15 @@ if pid and "-k" in sys.argv:
     pid = 0
 if not pid and job["argv"]:
     null = subprocess.DEVNULL
-    job["pid"] = subprocess.Popen(job["argv"], stdin=null, stdout=null, stderr=null,
-                                  start_new_session=True).pid
+    started = subprocess.Popen(job["argv"], stdin=null, stdout=null, stderr=null,
+                               start_new_session=True)
+    if job["argv"] == ["/bin/true"]:
+        started.wait()  # or it might be seen to live
+    job["pid"] = started.pid
     job["runs"] += 1
-    with open(os.path.join(place, "jobs.json"), "w") as file:
+    with open(os.path.join(place, "jobs.new"), "w") as file:
         json.dump(jobs, file)
+    os.replace(os.path.join(place, "jobs.new"), os.path.join(place, "jobs.json"))
 if trouble:
     time.sleep(trouble["sleep_s"])
     fail(trouble["status"], trouble["words"])

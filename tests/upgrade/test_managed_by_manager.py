@@ -4,6 +4,7 @@ for one upgrade, none for none, and killed before and after each act of it."""
 from __future__ import annotations
 
 import unittest
+from pathlib import Path
 from unittest import mock
 
 from hub_upgrade.domain import operation as op
@@ -12,7 +13,14 @@ from hub_upgrade.domain.restart import NONE, NOT_STARTED, RESTARTED, STOPPED, SY
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import managed_store
 from hub_upgrade.upgrade.hub_watch import Seen
-from tests.upgrade.managed_world import FakeRestarter, FakeWatch, Killed, ManagedCase, World
+from tests.upgrade.managed_world import (
+    SETTINGS,
+    FakeRestarter,
+    FakeWatch,
+    Killed,
+    ManagedCase,
+    World,
+)
 
 UNIT = "parachute-hub.service"
 
@@ -256,6 +264,8 @@ class ByManager(ManagedCase):
         with self.assertRaises(Killed):
             self.go()
         self.world.silent_for = 3
+        patient = SETTINGS.replace('"ready_timeout_s": 0.1', '"ready_timeout_s": 60')
+        Path(self.home.hub_json).write_text(patient)
         self.assertEqual(self.go(), 0)
         self.assertEqual(self.world.restarts, 1)
 

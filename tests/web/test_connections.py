@@ -197,7 +197,7 @@ class BoundsTest(WebTest):
         world = self.world(big)
         world.client().get()
         world.until(lambda: any(c.output for c in world.connections._open.values()))
-        world.rest(0.01)
+        world.turn(5)  # until the client's buffer is full too
         connection = next(iter(world.connections._open.values()))
         since = connection.since
         connection.ready(WRITE)
@@ -342,6 +342,7 @@ class ChildrenTest(WebTest):
         self.assertEqual((status, headers["connection"]), (503, "close"))
         self.assertIn("retry-after", headers)
         self.assertTrue(client.is_closed())
+        world.until(lambda: not world.loop._children)
         with self.assertRaises(ProcessLookupError):
             os.kill(child.pid, 0)
 

@@ -66,12 +66,12 @@ class FullHouseTest(WebTest):
 
     def test_then_a_request_that_does_not_come_to_an_end(self) -> None:
         """Before a client that was served a moment ago, and is only between two requests."""
-        world = self.world(limits=PATIENT._replace(grace_s=1))
+        world = self.world(limits=PATIENT._replace(grace_s=1000))
         busy = world.client().get()
         busy.answer()
         slow = [world.client().send(HALF) for _ in range(2)]
         self.arrived(world, 3)
-        for client, age in ((busy, 0.5), (slow[1], 2)):
+        for client, age in ((busy, 500), (slow[1], 2000)):
             self.aged(world, client, age)
         self.assertEqual(world.client().get().answer()[0], 200)
         self.assertEqual(slow[1].answer()[0], 503)
