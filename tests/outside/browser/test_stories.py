@@ -202,7 +202,7 @@ class StoryTest(PageCase):
         self.assertEqual(hub.record(), {})
 
     def test_a_hub_that_is_looked_after_is_told_of_as_what_it_is(self) -> None:
-        machine = Machine(CheckoutPlace, ready_timeout_s=1, probation_s=0.5)
+        machine = Machine(CheckoutPlace, ready_timeout_s=4, probation_s=0.5)
         self.addCleanup(machine.close)
         hub = machine.start("2.0.0").serve()
         self.page = f"{hub.url.rstrip('/')}/"

@@ -48,7 +48,7 @@ class Killed(EngineCase):
 
     def reach(self, moment: str) -> str:
         """A hub whose upgrade stands at the moment; the operation."""
-        self.configure(probation_s=1)
+        self.configure(probation_s=1, stop_s=5)  # well within what the engine grants
         options = (self.mount, f"--env=TEST_PAUSES={GIVEN}/pauses", "--restart=always")
         self.one.run(*options, tag=TAG)
         self.serves()

@@ -44,6 +44,7 @@ def stop(*_):
 signal.signal(signal.SIGTERM, stop)
 if behaviour == "dying":
     print("the database is of a newer version\\nthis hub cannot go on", flush=True)
+    time.sleep(0.5)  # a user's journal looks up whose words these are while it lives
     sys.exit(3)
 
 
@@ -99,7 +100,7 @@ if os.environ.get("NOTIFY_SOCKET") and behaviour != "late":
             server.serve_forever()
 if behaviour == "once" and not os.path.exists(os.path.join(home, "once")):
     pathlib.Path(home, "once").touch()
-    threading.Timer(0.7, os._exit, [3]).start()
+    threading.Timer(4, os._exit, [3]).start()
 server.serve_forever()
 '''
 

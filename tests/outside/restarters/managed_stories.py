@@ -10,7 +10,7 @@ from tests.outside.restarters.managed_case import ManagedCase
 from tests.outside.restarters.managed_hub import SICK
 from tests.outside.restarters.managed_machine import NEW, NEXT, OLD, SERVE
 
-LOOKED_AT_S = 3
+LOOKED_AT_S = 6
 """A probation that lasts while two programs are run on the machine."""
 STOPS = "/bin/sh -c 'kill $MAINPID; while kill -0 $MAINPID 2>/dev/null; do sleep 0.02; done'"
 

@@ -180,6 +180,7 @@ class OwnCase(ManagersCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.machine.sh("systemctl stop '*.timer'")  # one may change files, at midnight for example
         self.machine.sh(f"useradd --create-home --shell /bin/sh {OWNER}")
         self.machine.let_linger()
 

@@ -126,7 +126,8 @@ class Compose(ContainerCase):
         os.kill(self.hub_process(), signal.SIGSTOP)
         self.health_is("unhealthy")
         log = self.told(".State.Health.Log")
-        self.assertIn("no hub answers", log[-1]["Output"])
+        # Where Docker was quicker than a doctor on a busy machine, the words are its own.
+        self.assertIn("no hub answers", " ".join(entry["Output"] for entry in log))
         self.health_is("healthy")
         self.assertNotEqual(self.health()["instance"], before)
         self.assertEqual(self.told(".RestartCount"), 0, "no container was restarted for it")

@@ -71,7 +71,7 @@ class ComesUpBadly(ComesUpBadlyCase):
         self.with_a_start_limit_that_is_used_up()
 
     def test_a_version_that_takes_longer_than_the_unit_allows(self) -> None:
-        record = self.taken_back(LATE, f"Job for {UNIT} failed", "timeout", TimeoutStartSec="2")
+        record = self.taken_back(LATE, f"Job for {UNIT} failed", "timeout", TimeoutStartSec="5")
         self.assertNotIn("is proven", "\n".join(record["log"]))  # although it answered
         self.assert_ended("failed", OLD, (OLD, NEW, OLD))
         self.goes_on(NEXT, OLD, NEW, OLD)
@@ -80,7 +80,7 @@ class ComesUpBadly(ComesUpBadlyCase):
         self.taken_back(DYING, LAST_WORDS)
         self.hub.publish(NEXT, LATE)
         self.hub.obeyed("reset-failed")
-        self.hub.write_unit(TimeoutStartSec="2")
+        self.hub.write_unit(TimeoutStartSec="5")
         self.upgrade(code=5)
         self.assert_ended("failed", OLD, (OLD, NEW, OLD, NEXT, OLD))
         self.goes_on("1.3.0", OLD, NEW, OLD, NEXT, OLD)
@@ -101,5 +101,5 @@ class ComesUpBadlyUnderAUser(ComesUpBadlyCase):
         self.with_a_start_limit_that_is_used_up()
 
     def test_a_version_that_takes_longer_than_the_unit_allows(self) -> None:
-        self.taken_back(LATE, f"Job for {UNIT} failed", "timeout", TimeoutStartSec="2")
+        self.taken_back(LATE, f"Job for {UNIT} failed", "timeout", TimeoutStartSec="5")
         self.assert_ended("failed", OLD, (OLD, NEW, OLD))

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.e2e.harness import FINISHED
 from tests.outside.restarters.managed_boot import SLOW, SLOWLY
 from tests.outside.restarters.managed_case import ManagedCase
 from tests.outside.restarters.managed_hub import DYING, LAST_WORDS, SICK
 from tests.outside.restarters.managed_hub import SLOW as STARTS_SLOWLY
 from tests.outside.restarters.managed_machine import NEW, NEXT, OLD, SERVE
 
-LEAVES_S = 3
+LEAVES_S = 5
 """How long a hub takes to stop, or to be proven: to be seen then, and to kill the helper."""
 HELPER, STATUS, SERVING = "helper", "status", "serve"
+BUSY = 4
 
 
 class Killed(ManagedCase):
@@ -27,14 +29,24 @@ class Killed(ManagedCase):
     def goes_on_by(self, who: str, operation: str) -> dict[str, Any]:
         """Somebody starts, and the operation comes to its end."""
         if who == HELPER:
-            done = self.hub.hub_pyz("helper", "--op", operation, "--channel", "latest")
-            self.assertIn(done.returncode, (0, 5), f"{done}\n{self.hub.told()}")
+            self.hub.wait(lambda: self.ended_by_another(operation), "an end by another helper")
         elif who == STATUS:
-            done = self.hub.hub_pyz("status")
-            self.assertEqual(done.returncode, 0, f"{done}\n{self.hub.told()}")
+            self.hub.wait(lambda: self.looked_at() in FINISHED, "an end by who looks")
         else:
             self.hub.serve()
         return self.hub.over(operation)
+
+    def ended_by_another(self, operation: str) -> bool:
+        """False as long as the dead one's tool is at work still, which holds its lock."""
+        done = self.hub.hub_pyz("helper", "--op", operation, "--channel", "latest")
+        self.assertIn(done.returncode, (0, BUSY, 5), f"{done}\n{self.hub.told()}")
+        return done.returncode != BUSY
+
+    def looked_at(self) -> str:
+        """The phase, as it is after somebody has looked."""
+        done = self.hub.hub_pyz("status")
+        self.assertEqual(done.returncode, 0, f"{done}\n{self.hub.told()}")
+        return str(self.hub.record()["phase"])
 
     def at_the_order(self, who: str, **settings: Any) -> None:
         """Killed when everything is rewritten, and nobody has been asked to restart yet."""

@@ -26,7 +26,7 @@ class Ordered(ManagedCase):
         return operation
 
     def while_the_old_one_stops(self, order: str) -> str:
-        self.hub.begin(Environment="STOP_S=1")
+        self.hub.begin(Environment="STOP_S=3")
         self.hub.publish(NEW)
         operation = self.hub.ask()
         self.until_it_is("deactivating")
@@ -43,7 +43,7 @@ class Ordered(ManagedCase):
 
     def in_probation(self, order: str) -> str:
         self.hub.begin()
-        self.hub.configure(probation_s=2)
+        self.hub.configure(probation_s=12 if order == STOP else 4)
         self.hub.publish(NEW)
         operation = self.hub.ask()
         self.hub.reaches("proving")
@@ -79,7 +79,7 @@ class NobodysOrder(ManagedCase):
     """What looks like one, and is the release's own doing."""
 
     def is_taken_back(self, behaviour: str, *started: str) -> None:
-        self.hub.configure(probation_s=3)
+        self.hub.configure(probation_s=10)
         self.hub.publish(NEW, behaviour)
         self.upgrade(code=5)
         record = self.assert_ended("failed", OLD, (OLD, *started, OLD))

@@ -11,9 +11,9 @@ from tests.e2e import bad
 from tests.e2e.harness import build, wait_for
 from tests.outside.restarters.own_unit import OwnCase, OwnUnit, upgraded
 
-WATCHED = ("WatchdogSec=5", "RestartSec=100ms")
+WATCHED = ("WatchdogSec=12", "RestartSec=100ms")
 """Less than the time that a hub may be silent, or a manager could not be content meanwhile."""
-SILENT_S = 7
+SILENT_S = 14
 HANGING = """
 def hang(hub):
     marker = os.environ["PARACHUTE_HOME"] + "/hang"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unittest
 
@@ -84,7 +85,10 @@ class Socket(OwnCase):
 def sockets_of(pid: int) -> set[str]:
     """The sockets that a process has open."""
     place = f"/proc/{pid}/fd"
-    links = {os.readlink(os.path.join(place, name)) for name in os.listdir(place)}
+    links = set()
+    for name in os.listdir(place):
+        with contextlib.suppress(FileNotFoundError):  # closed just now
+            links.add(os.readlink(os.path.join(place, name)))
     return {link for link in links if link.startswith("socket:")}
 
 

@@ -65,7 +65,15 @@ class BesideCase(MachineCase):
         if itself:
             body["self"] = True
         self.get(machine)
-        return accepted(lambda: hub.request("POST", path, body or None, hub.token()))
+
+        def asked() -> tuple[int, Any]:
+            return wait_for(looked, path)  # type: ignore[no-any-return]
+
+        def looked() -> tuple[int, Any] | None:
+            status, answer = hub.request("POST", path, body or None, hub.token())
+            return None if status == 503 else (status, answer)
+
+        return accepted(asked)
 
     def end(self, machine: Machine, phase: str, operation_id: str) -> dict[str, Any]:
         """The terminal record of this operation, with this phase."""

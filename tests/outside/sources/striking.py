@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 RENAMES = "rename,renameat,renameat2"
-HOLD = "150ms"
+HOLD = "250ms"
 RENAME = re.compile(rb"^(\d+) +rename\w*\(", re.MULTILINE)
 POLL_S = 0.005
 TOOL, HELPER, BOTH = "tool", "helper", "both"

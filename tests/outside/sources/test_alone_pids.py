@@ -18,6 +18,7 @@ from tests.outside.sources.alone import AloneCase, AloneMachine
 from tests.outside.sources.machine import clean_environment
 
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+MOST_TRIES = 1000
 INNOCENT = "import signal, sys, time\nprint('here', flush=True)\ntime.sleep(600)"
 PAUSE = [
     "sh", "-c",
@@ -34,9 +35,13 @@ class Pids(AloneCase):
     def innocent(self, pid: int = 0) -> subprocess.Popen[bytes]:
         """A process that is no hub, with that number if need be; it must outlive the test."""
         process = self.start_one(pid)
-        while pid not in (0, process.pid):
+        for _ in range(MOST_TRIES):
+            if pid in (0, process.pid):
+                break
             self.end(process)
             process = self.start_one(pid)
+        else:
+            self.fail(f"number {pid} is not to be had")
         self.addCleanup(self.end, process)
         self.addCleanup(lambda: self.assertIsNone(process.poll()))
         return process
@@ -200,8 +205,8 @@ class Pids(AloneCase):
         machine, _ = self.paused()
         number = machine.pid()
         machine.restart_by_hand()
+        wait_for(lambda: machine.runs() == "1.0.0", "the hub again")  # with all its threads
         stranger = self.innocent(number)
-        wait_for(lambda: machine.runs() == "1.0.0", "the hub again")
         (machine.home / "go").touch()
         machine.wait_for_its_turn()
         self.waits(machine, f"process {number} is gone already: nothing was signalled")
@@ -212,7 +217,7 @@ class Pids(AloneCase):
     def used_again(self, behaviour: str) -> dict[str, Any]:
         """The end of an upgrade whose helper was killed as it was to signal the hub, the hub's
         number now a stranger's."""
-        machine, op = self.paused(behaviour, probation_s=2)  # it must live to be killed
+        machine, op = self.paused(behaviour, probation_s=6)  # it must live to be killed
         number = machine.pid()
         (machine.home / "go").touch()
         wait_for(lambda: machine.record().get("phase") == "restarting", machine.helper_log(op))
@@ -220,6 +225,8 @@ class Pids(AloneCase):
         with contextlib.suppress(ProcessLookupError):  # the helper was quicker
             os.kill(number, signal.SIGTERM)
         wait_for(lambda: machine.starts() > 1, "another process")
+        if behaviour == programs.GOOD:
+            wait_for(machine.runs, "a hub with all its threads")
         stranger = self.innocent(number)
         record = machine.settled()
         self.assertIsNone(stranger.poll())

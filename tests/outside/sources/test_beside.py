@@ -188,7 +188,7 @@ class BesideABunHub(BesideCase):
         self.assertIn("it is only restarted", " ".join(record["log"]))
 
     def test_a_disk_that_changes_while_it_is_proven_is_not_what_was_proven(self) -> None:
-        machine = self.beside()
+        machine = self.beside(probation_s=5)
         machine.place.publish(NEW)
         machine.place.publish(NEXT, "next")
         assert machine.runtime is not None
