@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import functools
 import importlib.util
 import io
 import json
@@ -92,6 +91,7 @@ sys.stdout.write(json.dumps({name: compiled(name, sources[name]).hex() for name 
 """
 
 _compiled: dict[tuple[str, bytes], bytes] = {}
+_lean: dict[bytes, bytes] = {}
 
 
 class BuildError(Exception):
@@ -116,8 +116,14 @@ def without_margin(source: bytes) -> bytes:
     return b"\n".join(b"" if line.startswith(b"//") else line for line in lines)
 
 
-@functools.cache
 def without_prose(source: bytes) -> bytes:
+    """What `_without_prose` makes of it; of each source only once."""
+    if source not in _lean:
+        _lean[source] = _without_prose(source)
+    return _lean[source]
+
+
+def _without_prose(source: bytes) -> bytes:
     """The same code on the same lines without comments, docstrings, annotations and most of its
     indentation.
 

@@ -54,7 +54,8 @@ def is_outside(name: str) -> bool:
 
 def is_long(name: str) -> bool:
     """Whether a module comes before the others: the last ones must be short."""
-    return ".e2e." in name or name.endswith((".test_build", ".test_packed", ".test_model"))
+    slow = (".test_build", ".test_packed", ".test_model", ".test_systemd", ".test_helper")
+    return ".e2e." in name or name.endswith(slow)
 
 
 def find(only: list[str], skip: list[str], crash: bool, outside: bool = False) -> list[str]:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import marshal
 import os
 import shutil
 import signal
@@ -84,8 +85,25 @@ def build(version: str, overlay: Mapping[str, bytes] | None = None) -> str:
         )
         _built[key] = os.path.join(directory, "hub.pyz")
         if not os.path.exists(_built[key]):
-            build_pyz.build(_built[key], version, overlay=dict(overlay or {}))
+            with _work_of_others(shared):
+                build_pyz.build(_built[key], version, overlay=dict(overlay or {}))
     return _built[key]
+
+
+@contextlib.contextmanager
+def _work_of_others(shared: str | None) -> Iterator[None]:
+    """A module that builds what none has built yet compiles only what no other has compiled."""
+    work = Path(shared or os.devnull, "work")
+    if not build_pyz._lean and work.exists():
+        lean, compiled = marshal.loads(work.read_bytes())
+        build_pyz._lean.update(lean)
+        build_pyz._compiled.update(compiled)
+    before = len(build_pyz._lean) + len(build_pyz._compiled)
+    yield
+    if shared and len(build_pyz._lean) + len(build_pyz._compiled) > before:
+        new = Path(f"{work}.{os.getpid()}")
+        new.write_bytes(marshal.dumps((build_pyz._lean, build_pyz._compiled)))
+        new.replace(work)
 
 
 def environment(**more: str) -> dict[str, str]:
