@@ -108,17 +108,23 @@ class _Guard:
 
     def __init__(self) -> None:
         reader, self._writer = os.pipe()
+        stands, ready = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             try:
                 os.close(self._writer)
+                # In our session yet: of who is stopped there when we end, the kernel asks this, and
+                # has it go on.
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+                os.setpgid(0, 0)
+                os.close(ready)
                 _stand_guard(reader)
             finally:
                 os._exit(0)
         os.close(reader)
-        # By us and not by it: what ends our group may come before it has run at all.
-        with contextlib.suppress(ProcessLookupError):  # macOS, of one that was killed
-            os.setpgid(self._pid, 0)
+        os.close(ready)
+        os.read(stands, 1)  # to its end: what kills our group must not take it along any more
+        os.close(stands)
 
     def joined(self, alarm_s: int) -> None:
         """Called in the tool's process before it becomes the tool."""
@@ -150,7 +156,7 @@ def _stand_guard(reader: int) -> None:
             started = processes.start_time(group)
     if b"done" in said or not group:
         return
-    if processes.start_time(group) not in (None, started):
+    if started and processes.start_time(group) not in (None, started, processes.UNKNOWN):
         return  # all of it has ended, and its number is a stranger's
     deadline = time.monotonic() + GONE_S
     try:

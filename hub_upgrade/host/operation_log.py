@@ -3,7 +3,6 @@ release on trial prints. Five of each are kept."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from hub_upgrade.host import files
@@ -43,11 +42,15 @@ def _drop_old(home: Home, kind: str, new: str) -> None:
     names = [n for n in os.listdir(home.logs) if n.startswith(kind + "-") and n.endswith(".log")]
     found = []
     for path in (os.path.join(home.logs, name) for name in names):
-        with contextlib.suppress(FileNotFoundError):  # somebody else drops old ones too
+        try:
             found += [(os.lstat(path).st_mtime_ns, path)] if path != new else []
+        except FileNotFoundError:
+            pass  # somebody else drops old ones too
     for _age, path in sorted(found, reverse=True)[KEPT - 1 :]:
-        with contextlib.suppress(OSError):  # a directory, say: no reason to keep no log of this
+        try:
             os.unlink(path)
+        except OSError:
+            pass  # a directory, say: no reason to keep no log of this operation
 
 
 class OperationLog:

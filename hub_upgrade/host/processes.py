@@ -83,22 +83,27 @@ def group_lives(group: int) -> bool:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    states = _states_of_group(b"%d" % group)
-    return not states or not states <= {b"Z", b"X"}
+    members = _members(b"%d" % group)
+    return not members or any(members)
 
 
-def _states_of_group(group: bytes) -> set[bytes]:
-    """None at all where there is no /proc, or one that hides them (proc(5))."""
-    states = set()
-    for name in os.listdir("/proc") if sys.platform == "linux" else ():
+def _members(group: bytes) -> list[bool]:
+    """Whether each of a group lives, another thread of it than the first perhaps: none at all
+    where there is no /proc, or one that hides them (proc(5))."""
+    members = []
+    try:
+        names = os.listdir("/proc") if sys.platform == "linux" else []
+    except OSError:
+        return []
+    for name in filter(str.isdecimal, names):
         try:
-            with open(f"/proc/{int(name)}/stat", "rb") as file:
-                state, _parent, its_group = file.read().rsplit(b")", 1)[1].split()[:3]
-        except (OSError, ValueError, IndexError):
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rsplit(b")", 1)[1].split()
+        except (OSError, IndexError):
             continue
-        if its_group == group:
-            states.add(state)
-    return states
+        if fields[2] == group:
+            members.append(fields[0] not in (b"Z", b"X") or int(fields[17]) > 1)
+    return members
 
 
 def describe_exit(status: int) -> str:

@@ -90,7 +90,7 @@ class Handover:
         signal.pthread_sigmask(signal.SIG_BLOCK, processes.HELD_SIGNALS)
         if self._loop.signalled():  # a stop, perhaps, that the next image would not know of
             signal.pthread_sigmask(signal.SIG_UNBLOCK, processes.HELD_SIGNALS)
-            self._loop.call_later(0, lambda: self._execute(freeze))
+            self._loop.call_later(0, self._drain)  # in that turn there may be more to wait for
             return
         frozen = freeze()
         descriptor = -1

@@ -16,8 +16,7 @@ from hub_upgrade.upgrade import recovery
 from hub_upgrade.upgrade.accept import StartHelper
 from hub_upgrade.upgrade.ports import Store
 
-GUARD_S = 2.5
-"""A little longer than a guard (`host.commands`) waits for what it has killed."""
+GUARD_S = 1.0
 GUARD_POLL_S = 0.02
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0

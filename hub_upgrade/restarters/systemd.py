@@ -39,8 +39,10 @@ CANCELED = "canceled"
 JOB_STARTED = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf"
 JOB_STOPPED = "MESSAGE_ID=9d1aaa27d60140bd96365438aad20286"
 """What managers note of a unit that a job has started, or stopped: sd-messages.h."""
-JOURNAL_LOOKS = 30
-"""So often at most: what a manager notes may be read a moment later, where it cannot be synced."""
+SYNC_S = 4.0
+"""How long a journal may take to catch up; on a slow disk it may never do so."""
+LOOKS_S = 3.0
+"""For so long it is looked again where it did not: what a manager notes is read a moment later."""
 JOURNAL_S = 0.5
 """How long the last words of what has just ended may take into the journal, then."""
 SIGN_IN = "#code="
@@ -95,7 +97,7 @@ def seconds(span: str) -> float:
 
 def sync_journal() -> bool:
     """Whether all that was said until now can be read: root may ask for that (journalctl(1))."""
-    return commands.run(["journalctl", "--sync"], SHOW_S, environment()).status == 0
+    return commands.run(["journalctl", "--sync"], SYNC_S, environment()).status == 0
 
 
 def wait_for_journal() -> None:
@@ -196,12 +198,14 @@ class SystemdRestarter:
         """Whether the newest job among those of the unit that match was one of these."""
         argv = scoped("journalctl", self._scope, "--no-pager", "--quiet", "--output=json")
         argv += ["--reverse", "--lines=1", f"{self._field}UNIT={self._unit}", *matches]
-        for _ in range(1 if sync_journal() else JOURNAL_LOOKS):
+        deadline = time.monotonic() + (0.0 if sync_journal() else LOOKS_S)
+        while True:
             done = commands.run(argv, SHOW_S, environment())
             if any(f'"JOB_TYPE":"{job}"'.encode() in done.stdout for job in jobs):
                 return True
+            if time.monotonic() >= deadline:
+                return False
             time.sleep(POLL_S)
-        return False
 
     def _stopped(self) -> HostError:
         return HostError(f"{STOPPED} with its unit, {self._unit}")

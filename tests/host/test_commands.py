@@ -164,6 +164,17 @@ class Guard(unittest.TestCase):
         with mock.patch.object(os, "fork", killed):
             self.assertEqual(run(["/bin/echo", "well"], 10).stdout, b"well\n")
 
+    def test_a_guard_that_is_stopped_when_its_caller_ends_is_none_the_worse(self) -> None:
+        caller, tool = self.working()
+        guard = next(pid for pid in children_of(caller.pid) if pid != tool)
+        os.kill(guard, signal.SIGSTOP)
+        wait_until(lambda: ") T " in Path(f"/proc/{guard}/stat").read_text())
+        caller.kill()
+        caller.wait()
+        # An orphaned group with somebody stopped in it is sent SIGHUP and SIGCONT (exit(3)).
+        wait_until(lambda: Lock.try_take(self.path) is not None)
+        self.assertEqual(at_work(tool), [])
+
     def test_whose_number_is_a_strangers_by_now_is_left_alone(self) -> None:
         stranger = subprocess.Popen(["/bin/sleep", "60"], start_new_session=True)
         self.addCleanup(stranger.wait)
@@ -183,6 +194,11 @@ class Guard(unittest.TestCase):
         caller.terminate()
         caller.wait()
         wait_until(lambda: processes.start_time(tool) is None)
+
+
+def children_of(parent: int) -> list[int]:
+    words = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return [int(word) for word in words.split()]
 
 
 def at_work(group: int) -> list[str]:

@@ -313,6 +313,21 @@ class IdentityTest(unittest.TestCase):
         pid = self.sleeper(group=True)
         with mock.patch.object(os, "listdir", return_value=["self", "1"]):
             self.assertTrue(processes.group_lives(pid))
+        with mock.patch.object(os, "listdir", side_effect=FileNotFoundError):
+            self.assertTrue(processes.group_lives(pid))
+
+    @unittest.skipUnless(LINUX, "there is no /proc to read of threads in")
+    def test_a_group_whose_leader_has_ended_but_for_a_thread_lives(self) -> None:
+        thread = "threading.Thread(target=time.sleep, args=(60,)).start()"
+        code = f"import ctypes, threading, time; {thread}; ctypes.CDLL(None).pthread_exit(None)"
+        pid = os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ, setsid=True)
+        self.addCleanup(os.waitpid, pid, 0)
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE_S
+        while start_time(pid) is not None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        self.assertIsNone(start_time(pid))  # it reads as a zombie
+        self.assertTrue(processes.group_lives(pid))
 
     def test_a_wait_status_reads_as_words(self) -> None:
         self.assertIn("exited with status 7", processes.describe_exit(7 << 8))

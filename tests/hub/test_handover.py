@@ -23,9 +23,10 @@ class FakeConnections:
     """Nobody is connected."""
 
     frozen = 0
+    answers = 0
 
     def waiting(self) -> int:
-        return 0
+        return self.answers
 
     def freeze(self) -> list[dict[str, object]]:
         self.frozen += 1
@@ -105,6 +106,24 @@ class HandoverTest(unittest.TestCase):
                 self.asked(said)
                 self.turns()
                 self.is_served_on()
+
+    def test_after_a_signal_what_has_to_be_waited_for_is_waited_for_again(self) -> None:
+        def request() -> None:
+            """Whatever the signal was, a request came too."""
+            self.connections.answers = 1
+            self.loop.call_later(0.05, answered)
+
+        def answered() -> None:
+            self.assertEqual(self.connections.frozen, 0)
+            self.connections.answers = 0
+
+        self.loop.on_signal(signal.SIGCHLD, request)
+        self.loop.call_later(0, lambda: os.kill(os.getpid(), signal.SIGCHLD))
+        self.asked(TAKES)
+        with self.assertRaises(Executed):
+            for _ in range(1000):
+                self.loop.turn()
+        self.assertEqual((self.connections.answers, self.connections.frozen), (0, 1))
 
     def is_served_on(self) -> None:
         self.assertEqual(self.connections.frozen, 0)
