@@ -20,12 +20,14 @@ from hub_upgrade.errors import HubError, RefusedError
 from hub_upgrade.host import hub_process, managed_store
 from hub_upgrade.host.files import Lock
 from hub_upgrade.host.managed_store import Previous
+from hub_upgrade.host.status_store import NotRecordedError
 from hub_upgrade.shapes import Any, NamedTuple
 from hub_upgrade.upgrade import hooks
 from hub_upgrade.upgrade.hub_watch import Seen, is_new, prove
 from hub_upgrade.upgrade.journal import Journal, LostError
 from hub_upgrade.upgrade.managed_back import NOBODY, NONE, Parts, TakingBack
 from hub_upgrade.upgrade.managed_words import (
+    RESOLVING_S,
     STEP_MARGIN_S,
     is_there,
     not_to_be_proven,
@@ -105,6 +107,10 @@ class ManagedTransaction:
             self._back.take_back(str(error))
         except LostError:
             raise
+        except NotRecordedError as error:
+            if self._operation.phase == op.RESTARTING:
+                raise  # no fault of what runs by now: whoever starts next proves it
+            self._fail(error.sentence)
         except HubError as error:
             if self._operation.step == op.REVERTING:
                 raise  # whoever starts next takes it back for the reason that it has
@@ -133,7 +139,7 @@ class ManagedTransaction:
         command = hub_process.command_of(int(process.partition(":")[0]))
         self._parts.watch.command = command
         self._journal.step(
-            op.RESOLVING, op.RUNNING,
+            op.RESOLVING, op.RUNNING, step_limit_s=RESOLVING_S,
             current_version=seen.version or self._operation.current_version, mode=decision.mode,
             source=decision.source, reason=decision.reason, evidence=decision.evidence,
             install=decision.place.source if decision.place else None,
@@ -233,7 +239,9 @@ class ManagedTransaction:
     def _restart(self, again: bool = False, **fields: Any) -> None:
         operation, seen = self._operation, self._parts.watch.look()
         target = told(fields.get("target_version") or operation.target_version)
-        done = (again or seen.version == target) and is_new(operation.process or "", seen)
+        # One that was started while it was rewritten may run half of it.
+        may_run = again or (fields.get("undo") == NONE and seen.version == target)
+        done = may_run and is_new(operation.process or "", seen)
         if self._restarter.by_manager:
             fields["step_limit_s"] = STEP_MARGIN_S + 2 * self._restarter.limit_s
             if not (again or done):  # the manager may have had to start it since

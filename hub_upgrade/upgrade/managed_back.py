@@ -11,10 +11,11 @@ from hub_upgrade.domain.operation import Operation, Undo
 from hub_upgrade.domain.restart import NOT_STARTED, STOPPED, Choice
 from hub_upgrade.domain.versions import told
 from hub_upgrade.errors import HostError
-from hub_upgrade.host import managed_store
+from hub_upgrade.host import hub_process, managed_store
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.managed_store import Memory
 from hub_upgrade.host.operation_log import OperationLog
+from hub_upgrade.host.status_store import NotRecordedError
 from hub_upgrade.settings import Settings
 from hub_upgrade.shapes import Any, NamedTuple
 from hub_upgrade.upgrade import hooks
@@ -75,9 +76,15 @@ class TakingBack:
         restarted = operation.phase == op.RESTARTING
         if restarted and operation.step != op.REVERTING:
             self._tell()
-        self._reverting(failure=why)
         undo = operation.undo or NONE
         old = told(operation.current_version)
+        try:
+            self._reverting(failure=why)
+        except NotRecordedError:
+            if undo.kind == op.NOTHING:
+                raise
+            self._is_back(undo, old)  # which makes room, too; without a record it is done again
+            self._reverting(failure=why)
         lost = undo.kind != op.NOTHING and not self._is_back(undo, old)
         error, back = why, None
         if lost:
@@ -85,12 +92,23 @@ class TakingBack:
             error = f"{why}; what was kept of {old} is gone, and {there} lies there: reinstall it"
         elif restarted:
             error, back = self._old_again(why)
+        elif self._is_down(old):
+            error, back = self._old_again(why, blamed=False)
         elif not why.endswith("changed"):
             error = f"{why}; what was rewritten is put back, {old} runs on"
         self._source.discard(undo)
         if self._owed:
             error = f"{error}; {self._owed}"
         self._journal.finish(op.FAILED, error, rolled_back_to=back)
+
+    def _is_down(self, old: str) -> bool:
+        """Whether the hub ended while it was rewritten: it may have hit its start limit on what lay
+        there half, or run that."""
+        process = self._operation.process
+        if not process or hub_process.lives(process):
+            return False
+        seen = self._parts.watch.look()
+        return not (seen.healthy and seen.version == old)
 
     def _tell(self) -> None:
         for line in self._restarter.tell():
@@ -115,7 +133,7 @@ class TakingBack:
         os.sync()
         return True
 
-    def _old_again(self, why: str) -> tuple[str, str | None]:
+    def _old_again(self, why: str, blamed: bool = True) -> tuple[str, str | None]:
         """Restart what was put back, unless the old process never left; the sentence for it.
 
         The restart is recorded first, with whom it is to end: it may be our end too.
@@ -128,7 +146,7 @@ class TakingBack:
         if not again:
             if operation.process and seen.process == operation.process:
                 return f"{taken}; {old} runs on", None  # and nobody has seen the new one
-            if not why.startswith((NOT_STARTED, STOPPED)):
+            if blamed and not why.startswith((NOT_STARTED, STOPPED)):
                 self._reject()
             if operation.undo == NONE:
                 unknown = "what lay there before is not known, and nothing was put back"

@@ -14,6 +14,8 @@ PROOF_MARGIN_S = 60
 """Time of a proof beside what the settings say of it."""
 STEP_MARGIN_S = 90
 """Time of a restart beside what the manager may take for it."""
+RESOLVING_S = 900
+"""How long it may take to know the target: a checkout fetches it, all of it where it is shallow."""
 REVERT_S = 2400
 """How long putting back may take: a checkout's install command is run again."""
 

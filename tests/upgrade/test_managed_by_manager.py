@@ -3,17 +3,21 @@ for one upgrade, none for none, and killed before and after each act of it."""
 
 from __future__ import annotations
 
+import time
 import unittest
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from hub_upgrade.domain import operation as op
-from hub_upgrade.domain.operation import Undo
+from hub_upgrade.domain.operation import Operation, Undo
 from hub_upgrade.domain.restart import NONE, NOT_STARTED, RESTARTED, STOPPED, SYSTEMD, USER, Choice
 from hub_upgrade.errors import HostError, RefusedError
 from hub_upgrade.host import managed_store
+from hub_upgrade.host.status_store import NotRecordedError
 from hub_upgrade.upgrade.hub_watch import Seen
 from tests.upgrade.managed_world import (
+    HALF,
     SETTINGS,
     FakeRestarter,
     FakeWatch,
@@ -100,8 +104,9 @@ class ByManager(ManagedCase):
         self.claim()
         self.assertEqual((self.go(), Manager.asked), (0, ()))
 
-    def test_a_hub_that_runs_the_target_by_now_is_not_restarted(self) -> None:
-        """Its manager started it anew while it was rewritten."""
+    def test_a_hub_that_runs_the_target_by_now_is_restarted_all_the_same(self) -> None:
+        """Its manager started it anew while it was rewritten: it may run half of the version that
+        it says it is."""
 
         def is_started() -> None:
             self.world.disk = "1.1.0"
@@ -109,8 +114,90 @@ class ByManager(ManagedCase):
 
         self.world.fails = is_started
         self.claim()
-        self.assertEqual((self.go(), Manager.asked), (0, ()))
+        self.assertEqual((self.go(), Manager.asked), (0, (("2", False, False),)))
         self.is_true("by itself")
+
+    def test_a_hub_that_ended_on_what_lay_there_half_is_started_again_unblamed(self) -> None:
+        for name, runs, asked in (("down", "", 1), ("half", HALF, 1), ("well", "1.0.0", 0)):
+            with self.subTest(name):
+                self.doCleanups()
+                self.setUp()
+
+                def fails(runs: str = runs) -> None:
+                    self.world.running, self.world.process, self.world.down = runs, 7, not runs
+                    raise HostError("npm install failed: no route to host")
+
+                self.world.fails = fails
+                self.claim()
+                self.assertEqual(self.go(), 5 if asked else 1)
+                record = self.record()
+                self.assertEqual(record.rolled_back_to, "1.0.0" if asked else None)
+                self.assertRegex(record.error or "", "no route to host; .*1.0.0 runs")
+                self.assertEqual(len(Manager.asked), asked)
+                self.assertEqual(managed_store.read(self.home).rejected, ())
+                self.is_true(name)
+
+    def test_one_that_somebody_stopped_meanwhile_stays_down(self) -> None:
+        def fails() -> None:
+            self.world.down = True
+            raise HostError("npm install failed")
+
+        self.world.fails, Manager.stopped_after = fails, 0
+        self.claim()
+        self.go()
+        self.assertIn("runs once somebody starts it again", self.record().error or "")
+        self.assertEqual((self.world.disk, self.world.down), ("1.0.0", True))
+
+    def test_a_record_that_cannot_be_written_is_no_fault_of_what_runs(self) -> None:
+        for step, phase in ((op.PROVING, op.RESTARTING), (op.PROVING, op.SUCCEEDED)):
+            with self.subTest(phase):
+                self.doCleanups()
+                self.setUp()
+                write, refused = self.store.update, list[Operation]()
+
+                def busy(*asked: Any, write: Any = write, refused: Any = refused,
+                         wanted: Any = (step, phase)) -> Any:  # fmt: skip
+                    operation, change = asked
+                    told = change(self.record())
+                    if not refused and (told.step, told.phase) == wanted:
+                        refused.append(told)
+                        raise NotRecordedError("state.lock was not free for 2 s")
+                    return write(operation, change)
+
+                self.store.update = busy  # type: ignore[method-assign, assignment]
+                self.claim()
+                self.assertEqual(self.go(), 1)
+                self.assertEqual(len(refused), 1)
+                self.assertEqual(self.record().phase, op.RESTARTING)
+                self.assertEqual(self.go(), 0)
+                self.assertEqual((self.world.restarts, self.record().phase), (1, op.SUCCEEDED))
+                self.assertEqual(managed_store.read(self.home).rejected, ())
+                self.is_true(phase)
+
+    def test_a_disk_that_is_full_until_it_is_put_back_is_put_back(self) -> None:
+        for sick in (False, True):
+            with self.subTest(sick=sick):
+                self.doCleanups()
+                self.setUp()
+                self.world.sick = {"1.1.0"} if sick else set()
+                write, done = self.store.update, self.world.acts
+
+                def kept(*asked: Any, write: Any = write, acts: Any = done) -> Any:
+                    operation, change = asked
+                    told = change(self.record())
+                    if told.step == op.REVERTING and "reverted" not in acts:
+                        raise NotRecordedError("no space left on device", full=True)
+                    return write(operation, change)
+
+                def fails(sick: bool = sick) -> None:
+                    if not sick:
+                        raise HostError("npm install failed: no space left on device")
+
+                self.store.update = kept  # type: ignore[method-assign, assignment]
+                self.world.fails = fails
+                self.claim()
+                self.assertEqual(self.go(), 5 if sick else 1)
+                self.is_true("full")
 
     def test_one_that_was_started_since_is_restarted_as_what_it_is_now(self) -> None:
         def crashes() -> None:
@@ -214,6 +301,49 @@ class ByManager(ManagedCase):
             self.claim()
             self.assertEqual(self.go(), 0)
         self.assertEqual((self.record().phase, self.world.process), (op.SUCCEEDED, 3))
+
+    def test_a_look_that_cannot_tell_the_process_is_no_verdict_while_it_lives(self) -> None:
+        look, blind = FakeWatch.look, list[Seen]()
+
+        def sees_none_for_once(watch: FakeWatch) -> Seen:
+            seen = look(watch)
+            if self.world.restarts and seen.healthy and len(blind) < 3:
+                blind.append(seen)
+                return seen._replace(process="") if len(blind) == 3 else seen
+            return seen
+
+        with mock.patch.object(FakeWatch, "look", sees_none_for_once):
+            self.claim()
+            self.assertEqual(self.go(), 0)
+        self.assertEqual((len(blind), self.world.restarts), (3, 1))
+
+    def test_the_time_that_somebodys_order_takes_is_not_the_probations(self) -> None:
+        slow = 1.0
+
+        class Slow(Manager):
+            orders = 1
+
+            def ordered(self) -> str:
+                if not Slow.orders:
+                    return ""
+                Slow.orders -= 1
+                time.sleep(slow)
+                self._world.process += 1  # by its manager, as somebody told it to
+                return RESTARTED
+
+        look, looks = FakeWatch.look, [0]
+
+        def ends_once(watch: FakeWatch) -> Seen:
+            seen = look(watch)
+            looks[0] += self.world.restarts
+            return seen if looks[0] != 3 else seen._replace(healthy=False, why="it ended")
+
+        settings = self.settings._replace(probation_max_s=slow, probation_s=0.05)
+        self.settings, self.restarter = settings, Slow
+        with mock.patch.object(FakeWatch, "look", ends_once):
+            self.claim()
+            self.assertEqual(self.go(), 0, self.record())
+        self.assertEqual((Slow.orders, self.world.restarts), (0, 1))
 
     def test_what_the_manager_says_of_a_sick_one_is_in_the_log(self) -> None:
         self.world.sick.add("1.1.0")
