@@ -59,7 +59,10 @@ def twice(scene: StopScene, hub: Hub) -> int:
     """A second signal, of an operator who has no patience."""
     assert hub.process is not None
     hub.process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
+    if scene.preparing:
+        wait_for(lambda: not scene.helper_of(hub), "the end of the helper")
+    else:
+        time.sleep(0.5)
     with contextlib.suppress(ProcessLookupError):
         hub.process.send_signal(signal.SIGTERM)
     code = ended(hub)

@@ -427,7 +427,8 @@ class DigestTest(unittest.TestCase):
     def put(self, data: bytes, tick: int = 0) -> None:
         with open(self.path, "wb") as file:
             file.write(data)
-        os.utime(self.path, (self.began + tick, self.began + tick))
+        times = self.began * 10**9 + tick
+        os.utime(self.path, ns=(times, times))
 
     def read(self, after_s: float = 0.0) -> tuple[str, int]:
         """The digest some time after now, and how often the file was read for it."""

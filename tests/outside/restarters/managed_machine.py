@@ -130,7 +130,7 @@ class OtherHub:
 
     def end(self) -> None:
         """Nothing of it is left on the machine, and nothing runs."""
-        self.control("stop", self.unit, SERVE)
+        self.control("stop", self.unit, SERVE, "hub-upgrade-*.scope")
         self.kill_all()
         self.control("unmask", self.unit)
         self.control("reset-failed")

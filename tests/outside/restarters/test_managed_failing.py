@@ -15,6 +15,7 @@ class ComesUpBadlyCase(ManagedCase):
 
     def taken_back(self, behaviour: str, *words: str, **settings: Any) -> dict[str, Any]:
         self.hub.begin(**settings)
+        self.hub.configure(ready_timeout_s=15)  # time enough for its manager to give up first
         self.hub.publish(NEW, behaviour)
         self.upgrade(code=5)
         record = self.hub.record()

@@ -63,7 +63,7 @@ class KilledCase(AloneCase):
         return machine.record()
 
     def lives(self, behaviour: str, steps: set[str]) -> None:
-        machine = self.alone(ready_timeout_s=3)
+        machine = self.alone(ready_timeout_s=5)
         minors, seen = itertools.count(1), set()
         for _ in range(MOST_ROUNDS):  # on a slow disk progress is noted once more, or once less
             for number in range(1, MOST):

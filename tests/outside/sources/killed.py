@@ -84,7 +84,7 @@ class KilledCase(BesideCase):
 
     def configure(self, machine: Machine, moment: str) -> None:
         """hub.json: the hook that holds this moment, or the length of it."""
-        more: dict[str, Any] = {"ready_timeout_s": 3}
+        more: dict[str, Any] = {"ready_timeout_s": 5}
         for hook in ("before_upgrade", "after_rollback"):
             argv = ["sh", "-c", WAITS, "sh", str(self.pauses / hook)]
             more[hook] = argv if moment == hook else ["true"]

@@ -147,7 +147,7 @@ class Rows(MachineCase):
     # --- a version that is no good ---
 
     def taken_back(self, behaviour: str, part: str) -> None:
-        machine = self.machine(ready_timeout_s=3)
+        machine = self.machine(ready_timeout_s=5)
         machine.place.publish("1.1.0", behaviour=behaviour)
         before = machine.place.tree()
         assert machine.runtime is not None
@@ -162,16 +162,16 @@ class Rows(MachineCase):
         self.taken_back(programs.SICK, "it answers 500")
 
     def test_a_version_that_dies_is_taken_back_with_the_network_gone(self) -> None:
-        self.taken_back(programs.DYING, "it was not healthy within 3 s")
+        self.taken_back(programs.DYING, "it was not healthy within 5 s")
 
     def test_a_version_that_is_another_one_is_taken_back_with_the_network_gone(self) -> None:
         self.taken_back(programs.LYING, "0.0.1 answers, and not 1.1.0")
 
     def test_a_version_that_never_listens_is_taken_back_with_the_network_gone(self) -> None:
-        self.taken_back(programs.SILENT, "it was not healthy within 3 s")
+        self.taken_back(programs.SILENT, "it was not healthy within 5 s")
 
     def test_what_was_taken_back_is_not_tried_again_until_it_is_named(self) -> None:
-        machine = self.machine(ready_timeout_s=3)
+        machine = self.machine(ready_timeout_s=5)
         machine.place.publish("1.1.0", behaviour=programs.SICK)
         self.upgrade(machine, 5)
         record = self.upgrade(machine, 1)

@@ -60,7 +60,7 @@ class Ends(AloneCase):
             self.assertTrue(any(one.fullmatch(name) for one in allowed), name)
 
     def test_a_sick_version_is_taken_back(self) -> None:
-        machine = self.alone(ready_timeout_s=3)
+        machine = self.alone(ready_timeout_s=5)
         before = machine.place.tree()
         machine.publish("1.1.0", behaviour=programs.SICK)
         record = machine.ended(machine.ask())

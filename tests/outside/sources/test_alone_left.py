@@ -88,7 +88,7 @@ class BesideACheckout(AloneCase):
         self.assertEqual((machine.runs(), machine.starts()), ("1.1.0", 2))
 
     def test_a_commit_that_is_sick_and_tells_the_same_version_is_taken_back(self) -> None:
-        machine = self.alone(ready_timeout_s=3)
+        machine = self.alone(ready_timeout_s=5)
         before = machine.place.tree()
         manifest = json.dumps({"name": "hub", "version": "1.0.0"}).encode()
         files = {**OTHER, "package.json": manifest}

@@ -73,7 +73,7 @@ class Pids(AloneCase):
 
     def left_waiting(self, behaviour: str = programs.GOOD) -> AloneMachine:
         """A machine whose hub nobody may signal, rewritten."""
-        machine = self.alone(ready_timeout_s=3)
+        machine = self.alone(ready_timeout_s=5)
         machine.publish("1.1.0", behaviour=behaviour)
         machine.ask(hubPid=0)
         machine.wait_for_its_turn()
@@ -157,7 +157,7 @@ class Pids(AloneCase):
         self, behaviour: str = programs.GOOD, **config: Any
     ) -> tuple[AloneMachine, str]:
         """A helper that knows its hub, and has not begun to rewrite it."""
-        machine = self.alone(before_upgrade=PAUSE, ready_timeout_s=3, **config)
+        machine = self.alone(before_upgrade=PAUSE, ready_timeout_s=5, **config)
         machine.publish("1.1.0", behaviour)
         op = machine.ask()
         wait_for((machine.home / "paused").exists, machine.helper_log(op))
@@ -190,7 +190,7 @@ class Pids(AloneCase):
         self.assertEqual(self.settles(machine, "status")["phase"], "succeeded")
 
     def test_a_stranger_outlives_a_hub_that_is_dying_too(self) -> None:
-        machine = self.alone(ready_timeout_s=3)
+        machine = self.alone(ready_timeout_s=5)
         machine.publish("1.1.0", behaviour=programs.DYING)
         stranger = self.innocent()
         machine.ask(hubPid=stranger.pid)

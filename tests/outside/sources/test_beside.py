@@ -111,7 +111,7 @@ class BesideABunHub(BesideCase):
         self.assertEqual(self.starts(machine), 3)
 
     def test_a_sick_version_is_taken_back_and_told_of(self) -> None:
-        machine = self.beside(ready_timeout_s=3)
+        machine = self.beside(ready_timeout_s=5)
         before = machine.place.tree()
         machine.place.publish(NEW, behaviour=programs.SICK)
         record = self.end(machine, "failed", self.post(machine)["operation_id"])

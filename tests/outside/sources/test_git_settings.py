@@ -117,7 +117,7 @@ class AnInstallCommand(CheckoutCase):
     def test_one_that_fails_on_the_way_back_is_owed_and_does_not_keep_the_old_hub_down(
         self,
     ) -> None:
-        machine = self.scene("sh", "-c", MAY_FAIL, ready_timeout_s=3)
+        machine = self.scene("sh", "-c", MAY_FAIL, ready_timeout_s=5)
         before = machine.place.tree()
         assert machine.runtime is not None
         fail = self.told_file.with_suffix(".fail")

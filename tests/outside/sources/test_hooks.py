@@ -52,7 +52,7 @@ class HooksOfAManagedHub(BesideCase):
             "after_rollback": ["sh", "-c", RESTORE, *words],
             "on_finish": ["sh", "-c", FINISH],
         }
-        machine.configure(**{"ready_timeout_s": 3, **hooks, **more})
+        machine.configure(**{"ready_timeout_s": 5, **hooks, **more})
         machine.told["DATA_FILE"] = str(self.data)
         machine.place.publish(OLD, files={"hub.js": HUB})
         machine.place.install(OLD)

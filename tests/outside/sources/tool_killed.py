@@ -91,7 +91,7 @@ class ToolKilledCase(MachineCase):
     def left_missing(self) -> tuple[Machine, bytes]:
         """A machine on which the tool was killed when the package was not there, with its helper,
         and the hub too."""
-        machine = self.machine(ready_timeout_s=3)
+        machine = self.machine(ready_timeout_s=5)
         machine.place.publish("1.1.0")
         strikes = self.strikes(machine)
         before = machine.place.tree()
