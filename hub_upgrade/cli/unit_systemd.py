@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+import time
+from collections.abc import Iterable
 
 from hub_upgrade.cli import entry, unit_files
 from hub_upgrade.cli.arguments import Arguments
@@ -12,7 +14,7 @@ from hub_upgrade.domain import units
 from hub_upgrade.domain.restart import BOOTED
 from hub_upgrade.domain.units import Wanted
 from hub_upgrade.errors import HostError
-from hub_upgrade.host import commands, files
+from hub_upgrade.host import commands, files, hub_process
 from hub_upgrade.restarters.systemd import SIGN_IN, environment, wait_for_journal
 
 SYSTEM = "/etc/systemd/system"
@@ -57,14 +59,18 @@ class Systemd:
         self._shadows_nobody(state)
         changed = [path for path in texts if unit_files.differs(path, texts[path])]
         runs = state["ActiveState"] in ("active", "reloading")
-        anew = bool(changed or stale or state["NeedDaemonReload"] == "yes")
+        anew = bool(changed or stale) or state["NeedDaemonReload"] == "yes"
+        anew = anew or _is_older(state, texts)
         if runs and state["UnitFileState"] == "enabled" and not anew:
             return self._tell(f"{self._name} is installed and runs; nothing was changed", False)
         for argv in self._before(wanted):
             self._do(argv)
         files.make_directory(self._directory, 0o755)
         self._write({path: texts[path] for path in changed}, list(texts))
-        if anew:
+        # By one order, or a hub would be down for whoever is killed between two; but a socket takes
+        # its port before the service does.
+        again = anew and runs and not (stale or wanted.socket)
+        if anew and not again:
             self._stop([self._socket, self._service])
         if stale:
             self._do((*self._systemctl, "disable", self._socket))
@@ -72,6 +78,8 @@ class Systemd:
         self._forgive()
         for argv in self._after(list(texts)):
             self._do(argv)
+        if again:
+            self._do((*self._systemctl, "restart", self._service))
         self._tell(f"{self._name} runs, and starts with {self._whom()}", True)
         return 0
 
@@ -243,6 +251,16 @@ class Systemd:
             if self._given.action == "install" and not self._system and not _lingers():
                 print("it ends when you log out; to let it run without you: loginctl enable-linger")
         return 0
+
+
+def _is_older(state: dict[str, str], paths: Iterable[str]) -> bool:
+    """Whether what runs was started before one of its files was written: by an install that was
+    killed in the midst of it."""
+    process = hub_process.identity(int(state["MainPID"] or 0))
+    if not process:
+        return False
+    started = time.time() - hub_process.age_s(process)
+    return any(os.stat(path).st_mtime > started for path in paths if os.path.exists(path))
 
 
 def _lingers() -> bool:

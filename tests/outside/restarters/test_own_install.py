@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import unittest
 
 from tests.e2e.harness import build, wait_for
@@ -23,6 +24,17 @@ EVERYTHING = (
     "-o ! -type d -printf '%p %i %s %T@ %l\\n'"
 )
 """What is on all disks but in a hub's home, which it writes; in USER's all of it is seen."""
+
+
+MOST_ORDERS = 30
+KILLING = """\
+#!/bin/sh
+left=$(($(cat ${0%/*}/left) - 1))
+echo $left >${0%/*}/left
+test $left = 0 || exec /usr/bin/systemctl "$@"
+kill -KILL $PPID
+sleep 60"""
+"""Kills whoever asks, when so many orders are given, before it gives that one."""
 
 
 class Installing(OwnCase):
@@ -120,6 +132,25 @@ class Installing(OwnCase):
                 ports = {line.split()[3].rpartition(":")[2] for line in sockets.splitlines()}
                 self.assertEqual(ports, {str(unit.port)})
                 self.assertEqual(unit.unit("uninstall").returncode, 0)
+
+    def test_an_install_that_is_killed_at_any_of_its_orders_leaves_a_hub_running(self) -> None:
+        unit = next(iter(self.in_both("killed")))
+        unit.install()
+        place = f"{unit.place}/killing"
+        self.machine.sh(f"mkdir {place}; cat >{place}/systemctl <<'END'\n{KILLING}\nEND")
+        self.machine.sh(f"chmod 755 {place}/systemctl")
+        for number in range(1, MOST_ORDERS):
+            unit.port += 1
+            words = shlex.join(["python3", unit.program, "unit", "install", "--name", unit.name,
+                                *unit.installing()])  # fmt: skip
+            self.machine.sh(f"echo {number} >{place}/left")
+            done = self.machine.asked(f"PATH={place}:$PATH {words}", unit.scope)
+            self.assertEqual(unit.show("ActiveState"), {"ActiveState": "active"}, number)
+            if done.returncode == 0:
+                self.assertGreater(number, 5)
+                return
+            unit.install()  # with what was asked for
+        self.fail("it never came to its end")
 
     def test_a_file_of_somebody_else_is_neither_replaced_nor_removed(self) -> None:
         for unit in self.in_both("theirs"):
