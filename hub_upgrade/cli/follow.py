@@ -12,7 +12,7 @@ from hub_upgrade.cli import entry
 from hub_upgrade.cli.arguments import Arguments
 from hub_upgrade.cli.client import Client, LauncherGoneError
 from hub_upgrade.cli.live import Screen
-from hub_upgrade.domain.managed import GIT
+from hub_upgrade.domain.managed import GIT, PACKAGE
 from hub_upgrade.domain.operation import (
     ACCEPTED,
     BACKING_UP,
@@ -39,11 +39,12 @@ from hub_upgrade.domain.operation import (
 from hub_upgrade.domain.settle import NEXT_START
 from hub_upgrade.domain.versions import is_version, naming
 from hub_upgrade.errors import HostError, RefusedError
-from hub_upgrade.host import operation_log
+from hub_upgrade.host import managed_store, operation_log
 from hub_upgrade.host.files import Home
 from hub_upgrade.host.status_store import StatusStore
 from hub_upgrade.shapes import Any
 from hub_upgrade.upgrade.accept import LEAVING_S
+from hub_upgrade.upgrade.managed_words import name_of
 
 POLL_S = 0.2
 FOLLOW_LIMIT_S = 2 * 3600.0
@@ -277,13 +278,21 @@ def conclusion(operation: Operation) -> str:
     return f"The {operation.kind} {operation.operation_id} is {operation.phase} ({operation.step})"
 
 
+def _is_rejected(home: Home, operation: Operation) -> bool:
+    """Whether what was taken back is held against it: a start limit, say, is no fault of its."""
+    if not operation.rolled_back_to or operation.install not in (GIT, PACKAGE):
+        return operation.rolled_back_to is not None
+    name = name_of(operation.install, operation.target_version or "", operation.integrity)
+    return name in managed_store.read(home).rejected
+
+
 def advice(home: Home, operation: Operation) -> list[str]:
     """What to do after an operation that ended."""
     if operation.phase != FAILED:
         return []
     told = []
     early = STEPS.index(operation.step)
-    if operation.rolled_back_to and is_version(operation.target_version or ""):
+    if _is_rejected(home, operation) and is_version(operation.target_version or ""):
         tagged = operation.install == GIT
         command = naming(str(operation.target_version), tagged, operation.request.itself)
         told.append(f"It is not tried again until you name it: {command}")

@@ -156,7 +156,7 @@ def _stand_guard(reader: int) -> None:
             started = processes.start_time(group)
     if b"done" in said or not group:
         return
-    if started and processes.start_time(group) not in (None, started, processes.UNKNOWN):
+    if processes.start_time(group) not in (None, started, processes.UNKNOWN):
         return  # all of it has ended, and its number is a stranger's
     deadline = time.monotonic() + GONE_S
     try:

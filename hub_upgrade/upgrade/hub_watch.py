@@ -157,8 +157,8 @@ def _verdict(seen: Seen, new: bool, version: str, first: Seen) -> str:
         if seen.version != version:
             return f"{seen.version} answers, and not {version}"
         again = seen.process != first.process
-        if not seen.process:  # which it is cannot be told just now
-            again = not hub_process.lives(first.process)
+        if not (seen.process and first.process):  # which it is cannot be told
+            again = bool(first.process) and not hub_process.lives(first.process)
         return "it was started again in its probation" if again else ""
     if first.process and not hub_process.lives(first.process):
         return "it ended in its probation"

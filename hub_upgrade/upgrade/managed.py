@@ -108,7 +108,7 @@ class ManagedTransaction:
         except LostError:
             raise
         except NotRecordedError as error:
-            if self._operation.phase == op.RESTARTING:
+            if self._operation.phase == op.RESTARTING or self._operation.step == op.REVERTING:
                 raise  # no fault of what runs by now: whoever starts next proves it
             self._fail(error.sentence)
         except HubError as error:
@@ -239,8 +239,9 @@ class ManagedTransaction:
     def _restart(self, again: bool = False, **fields: Any) -> None:
         operation, seen = self._operation, self._parts.watch.look()
         target = told(fields.get("target_version") or operation.target_version)
-        # One that was started while it was rewritten may run half of it.
-        may_run = again or (fields.get("undo") == NONE and seen.version == target)
+        # One that was started while it was rewritten may run half of it: who can, starts it anew.
+        rewritten = fields.get("undo") != NONE and self._restarter.by_manager
+        may_run = again or (seen.version == target and not rewritten)
         done = may_run and is_new(operation.process or "", seen)
         if self._restarter.by_manager:
             fields["step_limit_s"] = STEP_MARGIN_S + 2 * self._restarter.limit_s

@@ -78,14 +78,15 @@ class TakingBack:
             self._tell()
         undo = operation.undo or NONE
         old = told(operation.current_version)
+        is_back = undo.kind == op.NOTHING
         try:
             self._reverting(failure=why)
-        except NotRecordedError:
-            if undo.kind == op.NOTHING:
+        except NotRecordedError as refused:
+            if is_back or restarted or not refused.full:
                 raise
-            self._is_back(undo, old)  # which makes room, too; without a record it is done again
+            is_back = self._is_back(undo, old)  # which makes room; not recorded, it is done again
             self._reverting(failure=why)
-        lost = undo.kind != op.NOTHING and not self._is_back(undo, old)
+        lost = not (is_back or self._is_back(undo, old))
         error, back = why, None
         if lost:
             there = self._source.installed().version or "nothing"
@@ -105,6 +106,8 @@ class TakingBack:
         """Whether the hub ended while it was rewritten: it may have hit its start limit on what lay
         there half, or run that."""
         process = self._operation.process
+        if self._operation.rolled_back_to:  # a helper that died was about to start it
+            return True
         if not process or hub_process.lives(process):
             return False
         seen = self._parts.watch.look()
@@ -151,7 +154,8 @@ class TakingBack:
             if operation.undo == NONE:
                 unknown = "what lay there before is not known, and nothing was put back"
                 return f"{taken}; {unknown}", None
-            self.run_after_rollback()
+            if blamed:
+                self.run_after_rollback()
             if not self.is_asked:
                 return f"{taken}; {old} is put back, and runs once the hub is restarted", old
             self._reverting(process=seen.process or None, rolled_back_to=old)

@@ -23,6 +23,7 @@ from hub_upgrade.domain.operation import (
     to_wire,
     with_lines,
 )
+from hub_upgrade.host import managed_store
 from hub_upgrade.host.status_store import StatusStore
 from tests.cli.scene import CliCase
 
@@ -258,12 +259,18 @@ class AdviceTest(CliCase):
     def test_what_a_checkout_has_left_may_need_a_tag_to_be_named(self) -> None:
         left = PROVEN._replace(phase=FAILED, rolled_back_to="1.0.0", error="it hung")
         command = "hub.pyz upgrade --version 1.1.0"
+        managed_store.write(self.home, managed_store.read(self.home).rejecting("1.1.0"))
         for install, said in (
             ("pyz", command), ("package", command),
             ("git", f"(once its branch bears another, by the tag v1.1.0) {command}"),
         ):  # fmt: skip
             told = follow.advice(self.home, left._replace(install=install))
             self.assertEqual([f"It is not tried again until you name it: {said}"], told)
+
+    def test_what_is_not_held_against_a_version_is_not_said_of_it(self) -> None:
+        """Its manager never began to start it, for example."""
+        left = PROVEN._replace(phase=FAILED, rolled_back_to="1.0.0", error="it hit a limit")
+        self.assertEqual([], follow.advice(self.home, left._replace(install="package")))
 
 
 if __name__ == "__main__":

@@ -102,6 +102,18 @@ class ManagedTest(ManagedCase):
         self.go()
         self.is_true("gone on with")
 
+    def test_one_that_its_runtime_started_again_while_it_was_rewritten_is_proven(self) -> None:
+        """Nobody could have it restarted: the process that we were told of is gone."""
+
+        def is_started() -> None:
+            self.world.disk = "1.1.0"
+            self.world.start()
+
+        self.world.fails = is_started
+        self.claim()
+        self.assertEqual((self.go(), self.world.restarts), (0, 0))
+        self.is_true("by its runtime")
+
     def test_a_tool_that_fails_is_put_back_without_a_restart(self) -> None:
         def fails() -> None:
             raise HostError("bun failed: no space left on device")

@@ -135,7 +135,34 @@ class ByManager(ManagedCase):
                 self.assertRegex(record.error or "", "no route to host; .*1.0.0 runs")
                 self.assertEqual(len(Manager.asked), asked)
                 self.assertEqual(managed_store.read(self.home).rejected, ())
+                self.assertEqual(self.hooks(), ["backup"])  # no other version ran on its data
                 self.is_true(name)
+
+    def test_a_helper_killed_at_any_act_of_starting_it_again_leaves_the_truth(self) -> None:
+        acts = 0
+        while True:
+            self.doCleanups()
+            self.setUp()
+            self.settings = self.settings._replace(before_upgrade=None, after_rollback=None)
+
+            def fails() -> None:
+                self.world.down = True
+                raise HostError("npm install failed")
+
+            self.claim()
+            self.world.acts, self.world.fails, self.world.kill_at = [], fails, acts
+            try:
+                self.go()
+                break
+            except Killed:
+                self.world.fails, self.world.kill_at = lambda: None, -1
+            for _ in range(3):
+                if not self.record().finished:
+                    self.go()
+            self.is_true(f"killed at {acts}")
+            self.assertFalse(self.world.down, f"killed at {acts}: {self.record()}")
+            acts += 1
+        self.assertGreater(acts, 20)
 
     def test_one_that_somebody_stopped_meanwhile_stays_down(self) -> None:
         def fails() -> None:
@@ -175,29 +202,56 @@ class ByManager(ManagedCase):
                 self.is_true(phase)
 
     def test_a_disk_that_is_full_until_it_is_put_back_is_put_back(self) -> None:
-        for sick in (False, True):
-            with self.subTest(sick=sick):
-                self.doCleanups()
-                self.setUp()
-                self.world.sick = {"1.1.0"} if sick else set()
-                write, done = self.store.update, self.world.acts
+        write = self.store.update
+        self.world.owed = "npm install failed: what is back may miss dependencies"
 
-                def kept(*asked: Any, write: Any = write, acts: Any = done) -> Any:
-                    operation, change = asked
-                    told = change(self.record())
-                    if told.step == op.REVERTING and "reverted" not in acts:
-                        raise NotRecordedError("no space left on device", full=True)
-                    return write(operation, change)
+        def full(operation: str, change: Any) -> Any:
+            told = change(self.record())
+            if told.step == op.REVERTING and "reverted" not in self.world.acts:
+                raise NotRecordedError("no space left on device", full=True)
+            return write(operation, change)
 
-                def fails(sick: bool = sick) -> None:
-                    if not sick:
-                        raise HostError("npm install failed: no space left on device")
+        def fails() -> None:
+            raise HostError("npm install failed: no space left on device")
 
-                self.store.update = kept  # type: ignore[method-assign, assignment]
-                self.world.fails = fails
-                self.claim()
-                self.assertEqual(self.go(), 5 if sick else 1)
-                self.is_true("full")
+        self.store.update = full  # type: ignore[method-assign, assignment]
+        self.world.fails = fails
+        self.claim()
+        self.assertEqual(self.go(), 1)
+        self.assertIn(self.world.owed, self.record().error or "")
+        self.assertEqual(self.world.acts.count("reverted"), 1)
+        self.is_true("full")
+
+    def test_a_way_back_that_cannot_be_recorded_is_gone_again_for_its_reason(self) -> None:
+        self.world.sick.add("1.1.0")
+        write, refused = self.store.update, list[Operation]()
+
+        def busy(operation: str, change: Any) -> Any:
+            told = change(self.record())
+            if not refused and told.finished:
+                refused.append(told)
+                raise NotRecordedError("state.lock was not free for 2 s")
+            return write(operation, change)
+
+        self.store.update = busy  # type: ignore[method-assign, assignment]
+        self.claim()
+        self.assertEqual(self.go(), 1)
+        self.assertEqual(self.record().step, op.REVERTING)
+        self.assertEqual(self.go(), 5)
+        self.assertIn("it answers 500", self.record().error or "")
+        self.assertEqual((self.world.restarts, self.hooks().count("restore")), (2, 1))
+        self.is_true("again")
+
+    def test_a_process_that_no_look_can_tell_is_proven_by_its_answers(self) -> None:
+        look = FakeWatch.look
+
+        def blind(watch: FakeWatch) -> Seen:
+            seen = look(watch)
+            return seen._replace(process="") if self.world.restarts else seen
+
+        with mock.patch.object(FakeWatch, "look", blind):
+            self.claim()
+            self.assertEqual(self.go(), 0, self.record())
 
     def test_one_that_was_started_since_is_restarted_as_what_it_is_now(self) -> None:
         def crashes() -> None:

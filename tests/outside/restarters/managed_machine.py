@@ -144,9 +144,9 @@ class OtherHub:
         path = self.path(f"{self.home}/hub.json")
         path.write_text(json.dumps({**TIMES, **more, "hub": said}))
 
-    def publish(self, version: str, behaviour: str = GOOD) -> None:
-        """A commit on the branch that the checkout follows, tagged."""
-        for name, text in managed_hub.files(version, behaviour).items():
+    def publish(self, version: str, behaviour: str = GOOD, **more: str) -> None:
+        """A commit on the branch that the checkout follows, tagged; `more` lies there besides."""
+        for name, text in {**managed_hub.files(version, behaviour), **more}.items():
             self.path(f"{self.author}/{name}").write_text(text)
         who = "-c user.name=Author -c user.email=author@localhost"
         self.sh(

@@ -77,6 +77,21 @@ class ComesUpBadly(ComesUpBadlyCase):
         self.assert_ended("failed", OLD, (OLD, NEW, OLD))
         self.goes_on(NEXT, OLD, NEW, OLD)
 
+    def test_one_that_ends_while_it_is_rewritten_is_started_again_once_it_is_back(self) -> None:
+        """As after a power cut in the midst of it, when its unit has given up on half a tree."""
+        self.hub.begin()
+        ends = f"systemctl kill --signal=KILL {UNIT}; until systemctl is-failed --quiet {UNIT}; "
+        ends = f"test -e {self.hub.root}/once && exit 1; touch {self.hub.root}/once; {ends}"
+        command = ["sh", "-c", f"{ends} do sleep 0.05; done; echo no route to host >&2; exit 1"]
+        self.hub.configure({"install_command": command})
+        self.hub.publish(NEW, **{"package-lock.json": "{}"})
+        self.upgrade(code=5)
+        record = self.assert_ended("failed", OLD, (OLD, OLD))
+        self.assert_says(record, "no route to host", f"{OLD} is put back", f"{OLD} runs")
+        self.hub.configure({"install_command": ["true"]})
+        self.upgrade()  # nothing is held against it
+        self.assert_ended("succeeded", NEW, (OLD, OLD, NEW))
+
     def test_it_keeps_the_old_ones_way_back_after_two_bad_ones(self) -> None:
         self.taken_back(DYING, LAST_WORDS)
         self.hub.publish(NEXT, LATE)
