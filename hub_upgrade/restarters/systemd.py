@@ -38,7 +38,8 @@ CANCELED = "canceled"
 """What systemctl says of a job in whose place somebody else's order was put."""
 JOB_STARTED = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf"
 JOB_STOPPED = "MESSAGE_ID=9d1aaa27d60140bd96365438aad20286"
-"""What managers note of a unit that a job has started, or stopped: sd-messages.h."""
+JOB_FAILED = "MESSAGE_ID=be02cf6855d2428ba40df7e9d022f03d"
+"""What managers note of a unit that a job has started, or stopped, or has not: sd-messages.h."""
 SYNC_S = 4.0
 """How long a journal may take to catch up; on a slow disk it may never do so."""
 LOOKS_S = 3.0
@@ -184,21 +185,24 @@ class SystemdRestarter:
             return self._stopped().sentence
         invocation = f"{self._field}INVOCATION_ID={self._marked}"
         anew = bool(self._marked) and seen.get("InvocationID") != self._marked
-        if anew and self._noted(("stop", "restart"), JOB_STOPPED, invocation):
+        if anew and self._noted(("stop", "restart"), LOOKS_S, JOB_STOPPED, invocation):
             return RESTARTED
         return ""
 
     def _was_stopped(self, seen: dict[str, str]) -> bool:
-        """Whether it is down by a job of its manager's, which ended well."""
-        if (seen.get("ActiveState"), seen.get("Result")) != ("inactive", "success"):
+        """Whether it is down by a job of its manager's: also where it ended with a status of its
+        own then, such as 143, and so counts as failed."""
+        state = seen.get("ActiveState")
+        if state not in ("inactive", "failed"):
             return False
-        return self._noted(("stop",), JOB_STARTED, JOB_STOPPED)
+        looks_s = LOOKS_S if state == "inactive" else 0.0  # what failed is to be back soon
+        return self._noted(("stop",), looks_s, JOB_STARTED, JOB_STOPPED, JOB_FAILED)
 
-    def _noted(self, jobs: tuple[str, ...], *matches: str) -> bool:
+    def _noted(self, jobs: tuple[str, ...], looks_s: float, *matches: str) -> bool:
         """Whether the newest job among those of the unit that match was one of these."""
         argv = scoped("journalctl", self._scope, "--no-pager", "--quiet", "--output=json")
         argv += ["--reverse", "--lines=1", f"{self._field}UNIT={self._unit}", *matches]
-        deadline = time.monotonic() + (0.0 if sync_journal() else LOOKS_S)
+        deadline = time.monotonic() + (0.0 if sync_journal() else looks_s)
         while True:
             done = commands.run(argv, SHOW_S, environment())
             if any(f'"JOB_TYPE":"{job}"'.encode() in done.stdout for job in jobs):

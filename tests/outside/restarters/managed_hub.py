@@ -38,7 +38,7 @@ with open(os.environ["STARTS"], "a") as starts:
 
 def stop(*_):
     time.sleep(float(os.environ.get("STOP_S", "0")))
-    os._exit(0)
+    os._exit(int(os.environ.get("STOP_STATUS", "0")))
 
 
 signal.signal(signal.SIGTERM, stop)

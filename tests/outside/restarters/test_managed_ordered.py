@@ -41,8 +41,8 @@ class Ordered(ManagedCase):
         self.hub.obeyed(order, self.hub.unit)
         return operation
 
-    def in_probation(self, order: str) -> str:
-        self.hub.begin()
+    def in_probation(self, order: str, status: int = 0) -> str:
+        self.hub.begin(Environment=f"STOP_STATUS={status}")
         self.hub.configure(probation_s=12 if order == STOP else 4)
         self.hub.publish(NEW)
         operation = self.hub.ask()
@@ -51,14 +51,14 @@ class Ordered(ManagedCase):
         self.hub.obeyed(order, self.hub.unit)
         return operation
 
-    def stays_down(self, operation: str) -> None:
+    def stays_down(self, operation: str, state: str = "inactive") -> None:
         """The version before lies there again, nobody starts it but who stopped it, and then the
         new one may be tried again without being named."""
         record, before = self.hub.over(operation), self.hub.starts()
         self.assert_says(record, "the hub was stopped", f"{OLD} is put back")
         self.assertEqual(record["phase"], "failed")
         self.assertEqual(self.hub.obeyed("show", "--property=ActiveState", self.hub.unit),
-                         "ActiveState=inactive", self.hub.told())  # fmt: skip
+                         f"ActiveState={state}", self.hub.told())  # fmt: skip
         self.assertEqual(self.hub.head(), OLD)
         self.hub.obeyed("start", self.hub.unit)
         self.hub.until(OLD)
@@ -114,6 +114,11 @@ class OfTheSystem(Ordered):
 
     def test_a_stop_in_probation(self) -> None:
         self.stays_down(self.in_probation(STOP))
+
+    def test_a_stop_of_one_that_ends_with_a_status_of_its_own(self) -> None:
+        """As Java and others do, and so its unit has failed."""
+        operation = self.in_probation(STOP, status=143)
+        self.stays_down(operation, "failed")
 
     def test_a_restart_while_it_is_prepared(self) -> None:
         self.succeeds(self.while_it_is_prepared(RESTART))
