@@ -214,7 +214,10 @@ def _gather(
             take(number, piece)
     for number in open_ends:  # stopped ourselves, we may wake after the deadline and its end
         for _ in range(OUTPUT_BYTES // PIECE):
-            take(number, _read(number) or b"")
+            piece = _read(number)
+            if not piece:
+                break
+            take(number, piece)
     return kept[numbers[0]], kept[numbers[1]]
 
 
