@@ -213,11 +213,7 @@ def _gather(
                 continue
             take(number, piece)
     for number in open_ends:  # stopped ourselves, we may wake after the deadline and its end
-        for _ in range(OUTPUT_BYTES // PIECE):
-            piece = _read(number)
-            if not piece:
-                break
-            take(number, piece)
+        take(number, _rest(number))
     return kept[numbers[0]], kept[numbers[1]]
 
 
@@ -228,6 +224,17 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
         return process.poll() is not None
     found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     return found is not None
+
+
+def _rest(number: int) -> bytes:
+    """What lies in a pipe yet; of one that is filled without end, as much as is kept."""
+    found = b""
+    while len(found) < OUTPUT_BYTES:
+        piece = _read(number)
+        if not piece:
+            break
+        found += piece
+    return found
 
 
 def _read(number: int) -> bytes | None:
