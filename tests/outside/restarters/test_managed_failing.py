@@ -87,7 +87,7 @@ class ComesUpBadly(ComesUpBadlyCase):
         self.hub.publish(NEW, **{"package-lock.json": "{}"})
         self.upgrade(code=5)
         record = self.assert_ended("failed", OLD, (OLD, OLD))
-        self.assert_says(record, "no route to host", f"{OLD} is put back", f"{OLD} runs")
+        self.assert_says(record, "was taken back: ", "no route to host", f"; {OLD} runs")
         self.hub.configure({"install_command": ["true"]})
         self.upgrade()  # nothing is held against it
         self.assert_ended("succeeded", NEW, (OLD, OLD, NEW))
