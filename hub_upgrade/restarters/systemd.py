@@ -196,7 +196,10 @@ class SystemdRestarter:
         if state not in ("inactive", "failed"):
             return False
         looks_s = LOOKS_S if state == "inactive" else 0.0  # what failed is to be back soon
-        return self._noted(("stop",), looks_s, JOB_STARTED, JOB_STOPPED, JOB_FAILED)
+        jobs = (JOB_STARTED, JOB_STOPPED, JOB_FAILED)
+        last = seen.get("InvocationID", "")  # of a start before that nobody may read any more
+        of_it = (f"{self._field}INVOCATION_ID={last}",) if last else ()
+        return self._noted(("stop",), looks_s, *jobs, *of_it)
 
     def _noted(self, jobs: tuple[str, ...], looks_s: float, *matches: str) -> bool:
         """Whether the newest job among those of the unit that match was one of these."""

@@ -124,6 +124,8 @@ def prove(
         well = seen.healthy and new and seen.version == version
         if well and not since:
             since, first = now - (_age(seen.process) if late else 0.0), seen
+        elif well and not first.process:
+            first = seen  # which it is could not be told before
         if well and seen.process == first.process and now - since >= settings.probation_s:
             return ""
         verdict = _verdict(seen, new, version, first) if since or (seen.healthy and new) else ""

@@ -154,7 +154,7 @@ class TakingBack:
             if operation.undo == NONE:
                 unknown = "what lay there before is not known, and nothing was put back"
                 return f"{taken}; {unknown}", None
-            if blamed:
+            if blamed or seen.version not in ("", old):  # the new one may have changed its data
                 self.run_after_rollback()
             if not self.is_asked:
                 return f"{taken}; {old} is put back, and runs once the hub is restarted", old

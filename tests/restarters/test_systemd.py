@@ -302,6 +302,8 @@ class Ordered(SystemdCase):
         self.assertEqual(self.watching.ordered(), "")  # it runs
         self.shows(DOWN)
         self.assertTrue(self.watching.ordered().startswith(STOPPED))
+        # Not one of an earlier start, whose own note may have gone, or was never made.
+        self.assertIn(f" INVOCATION_ID={self.systemd.pid(UNIT)}", self.systemd.asked()[-1])
         self.shows({"ActiveState": "failed", "Result": "exit-code"})  # 143, for example
         self.assertTrue(self.watching.ordered().startswith(STOPPED))
         self.shows({"ActiveState": "activating"})

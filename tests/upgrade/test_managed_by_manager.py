@@ -118,7 +118,9 @@ class ByManager(ManagedCase):
         self.is_true("by itself")
 
     def test_a_hub_that_ended_on_what_lay_there_half_is_started_again_unblamed(self) -> None:
-        for name, runs, asked in (("down", "", 1), ("half", HALF, 1), ("well", "1.0.0", 0)):
+        for name, runs, asked in (
+            ("down", "", 1), ("half", HALF, 1), ("well", "1.0.0", 0), ("new", "1.1.0", 1)
+        ):  # fmt: skip
             with self.subTest(name):
                 self.doCleanups()
                 self.setUp()
@@ -135,7 +137,9 @@ class ByManager(ManagedCase):
                 self.assertRegex(record.error or "", "no route to host; .*1.0.0 runs")
                 self.assertEqual(len(Manager.asked), asked)
                 self.assertEqual(managed_store.read(self.home).rejected, ())
-                self.assertEqual(self.hooks(), ["backup"])  # no other version ran on its data
+                # Another version may have run on its data only where it answers.
+                hooks = ["backup", "restore"] if name == "new" else ["backup"]
+                self.assertEqual(self.hooks(), hooks)
                 self.is_true(name)
 
     def test_a_helper_killed_at_any_act_of_starting_it_again_leaves_the_truth(self) -> None:
@@ -241,6 +245,21 @@ class ByManager(ManagedCase):
         self.assertIn("it answers 500", self.record().error or "")
         self.assertEqual((self.world.restarts, self.hooks().count("restore")), (2, 1))
         self.is_true("again")
+
+    def test_a_process_that_the_first_look_cannot_tell_is_proven_as_well(self) -> None:
+        look, blind = FakeWatch.look, list[Seen]()
+
+        def blind_at_first(watch: FakeWatch) -> Seen:
+            seen = look(watch)
+            if self.world.restarts and seen.healthy and len(blind) < 3:
+                blind.append(seen)
+                return seen._replace(process="")
+            return seen
+
+        self.settings = self.settings._replace(probation_s=0.05, probation_max_s=1.0)
+        with mock.patch.object(FakeWatch, "look", blind_at_first):
+            self.claim()
+            self.assertEqual(self.go(), 0, self.record())
 
     def test_a_process_that_no_look_can_tell_is_proven_by_its_answers(self) -> None:
         look = FakeWatch.look
