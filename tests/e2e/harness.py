@@ -213,9 +213,11 @@ class Hub:
         """SIGKILL for the launcher, its hub and its helpers, at one moment."""
         if self.process is None:
             return
-        for pid in [self.launcher_pid, *descendants(self.launcher_pid)]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        pids = [self.launcher_pid, *descendants(self.launcher_pid)]
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # or one saw the end of another
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
         self.stop(signal.SIGKILL)
 
     # --- asking ---

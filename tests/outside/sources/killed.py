@@ -240,10 +240,11 @@ def helper_of(hub: Hub) -> int:
 
 def kill(*pids: int) -> None:
     """SIGKILL, at one moment."""
-    for pid in pids:
-        assert pid > 1
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # or one saw the end of another
+        for pid in pids:
+            assert pid > 1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 def ended(hub: Hub) -> None:
