@@ -38,7 +38,7 @@ const UNSAID = {
 const NAMED = /^\d+\.\d+\.\d+([-+][\w.+-]+)?$/;
 
 let token, hub, first, plan, record, shown, past, drawn; // `shown`: the log that is on the page
-let live, ever, lostAt, trouble, pressing, awaited, watched, channel, allPast;
+let live, ever, stale, lostAt, trouble, pressing, awaited, watched, channel, allPast;
 let turn = 0; // goes up with every signing in or out: what was asked for before is dropped
 let asking = 0, heardAt = 0, soon;
 let stream = new AbortController();
@@ -125,6 +125,7 @@ async function load(path, take, limit) {
 }
 
 const loadHub = () => load('api/hub', (value) => {
+  stale = Boolean(value.error);
   if (!value.version) {
     trouble = sentence(value.error || {});
     return;
@@ -156,7 +157,7 @@ function refresh() {
   clearTimeout(soon);
   soon = setTimeout(async () => {
     await loadHub();
-    if (!hub || open()) return;
+    if (!hub || stale || open()) return;
     loadPast();
     loadPlan();
   }, 30);
@@ -231,7 +232,8 @@ setInterval(() => {
   if (!token) return;
   if (Date.now() - heardAt > (live ? SILENCE_MS : ANSWER_MS)) stream.abort();
   if (!live) draw();
-  else if (!hub || onTrial()) loadHub();
+  else if (!hub || stale) refresh(); // it was being looked at, say: then nothing else was asked
+  else if (onTrial()) loadHub();
 }, 1000);
 
 // --- in words ---

@@ -28,6 +28,21 @@ look();
 """
 
 
+BUSY = """
+const when = arguments[0], ask = window.fetch, title = document.getElementById('operation-title');
+const said = {error: 'overloaded', error_description: 'the hub is being looked at'};
+window.refusals = 2;
+window.fetch = async (path, how) => {
+  if (path !== 'api/hub' || !window.refusals || !title.innerText.startsWith(when)) {
+    return ask(path, how);
+  }
+  window.refusals -= 1;
+  return new Response(JSON.stringify(said), {status: 503});
+};
+"""
+"""As a hub answers while it looks at the one that it looks after: twice, once that is the title."""
+
+
 class StoryTest(PageCase):
     def test_an_upgrade_before_ones_eyes_and_back(self) -> None:
         self.publish(self.new)
@@ -201,6 +216,19 @@ class StoryTest(PageCase):
         self.browser.until(lambda: self.browser.focused() == "go", "the focus back on the button")
         self.assertEqual(hub.record(), {})
 
+    def test_a_hub_that_could_not_be_told_of_for_a_moment_is_asked_about_again(self) -> None:
+        self.publish(self.new)
+        hub = self.serving()
+        self.enter(hub)
+        self.browser.sees("Upgrade to 1.1.0", "#go")
+        self.browser.button("Sign out")
+        self.browser.run(BUSY, "")
+        self.browser.type("#secret", self.link(hub))
+        self.browser.button("Sign in")
+        self.shows("1.0.0")
+        self.browser.sees("Upgrade to 1.1.0", "#go")
+        self.assertEqual(self.browser.run("return window.refusals"), 0)
+
     def test_a_hub_that_is_looked_after_is_told_of_as_what_it_is(self) -> None:
         machine = Machine(CheckoutPlace, ready_timeout_s=4, probation_s=0.5)
         self.addCleanup(machine.close)
@@ -211,6 +239,7 @@ class StoryTest(PageCase):
         self.enter(hub)
         self.shows("2.0.0")
         self.browser.sees("then the hub is restarted, and does not answer meanwhile", "#plan-how")
+        self.browser.run(BUSY, "Upgraded")
         self.browser.button(f"Upgrade to {good}")  # a version that nobody can name
         self.browser.sees(f"Upgraded: 2.0.0 → {good}", "#operation-title")
         self.shows(good)

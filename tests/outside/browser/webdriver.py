@@ -22,6 +22,8 @@ ANSWER_S = 60.0
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """The key under which the protocol names an element (W3C WebDriver, section 12)."""
 STARTED = re.compile(rb"started successfully on port (\d+)")
+GONE = ("no such element", "stale element", "not interactable")
+"""Of what a page has put away between two looks."""
 KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Space": " ", "Shift": "\ue008"}
 SWITCHES = (
     "--headless=new",
@@ -201,8 +203,19 @@ class Browser:
     def button(self, name: str) -> None:
         """Click the enabled button of that name, waited for."""
         xpath = f"//button[normalize-space()='{name}' and not(@disabled)]"
-        self.until(lambda: self._displayed(xpath), f"the button {name!r}")
-        self._post(f"/element/{self._find('xpath', xpath)}/click")
+        self.until(lambda: self._clicked(xpath), f"the button {name!r}")
+
+    def _clicked(self, xpath: str) -> bool:
+        """Whether it is there, and was; what has just gone again may come back."""
+        if not self._displayed(xpath):
+            return False
+        try:
+            self._post(f"/element/{self._find('xpath', xpath)}/click")
+        except DriverError as error:
+            if not any(words in str(error) for words in GONE):
+                raise
+            return False
+        return True
 
     def _displayed(self, xpath: str) -> bool:
         found = self._post("/elements", using="xpath", value=xpath)
