@@ -31,7 +31,7 @@ look();
 BUSY = """
 const when = arguments[0], ask = window.fetch, title = document.getElementById('operation-title');
 const said = {error: 'overloaded', error_description: 'the hub is being looked at'};
-window.refusals = 2;
+window.refusals = 4;
 window.fetch = async (path, how) => {
   if (path !== 'api/hub' || !window.refusals || !title.innerText.startsWith(when)) {
     return ask(path, how);
@@ -40,7 +40,7 @@ window.fetch = async (path, how) => {
   return new Response(JSON.stringify(said), {status: 503});
 };
 """
-"""As a hub answers while it looks at the one that it looks after: twice, once that is the title."""
+"""As a hub answers while it looks at the one that it looks after: so often, once that is the title."""
 
 
 class StoryTest(PageCase):
