@@ -40,7 +40,8 @@ window.fetch = async (path, how) => {
   return new Response(JSON.stringify(said), {status: 503});
 };
 """
-"""As a hub answers while it looks at the one that it looks after: so often, once that is the title."""
+"""As a hub answers while it looks at the one that it looks after: four times, once that is the
+title."""
 
 
 class StoryTest(PageCase):
