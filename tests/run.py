@@ -264,8 +264,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 def jobs_for(asked: argparse.Namespace) -> int:
     """Most end-to-end tests wait: five on two cores; crash tests and what is outside wait less."""
     cores = os.cpu_count() or 2
-    heavy = asked.crash or asked.outside
-    return max(1, asked.jobs or max(2, cores if heavy else 5 * cores // 2))
+    halves = 2 if asked.outside else 3 if asked.crash else 5
+    return max(1, asked.jobs or max(2, halves * cores // 2))
 
 
 def main(argv: list[str]) -> int:
