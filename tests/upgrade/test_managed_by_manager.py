@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 import unittest
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -179,23 +180,32 @@ class ByManager(ManagedCase):
         self.assertIn("runs once somebody starts it again", self.record().error or "")
         self.assertEqual((self.world.disk, self.world.down), ("1.0.0", True))
 
+    def refuse(
+        self, when: Callable[[Operation], bool], most: int, full: bool = False
+    ) -> list[Operation]:
+        """So many records of that kind at most cannot be written; returns those."""
+        write, refused = self.store.update, list[Operation]()
+
+        def update(operation_id: str, change: Callable[[Operation], Operation]) -> Any:
+            told = change(self.record())
+            if when(told) and len(refused) < most:
+                refused.append(told)
+                raise NotRecordedError("the record cannot be written", full)
+            return write(operation_id, change)
+
+        self.store.update = update  # type: ignore[method-assign]
+        return refused
+
     def test_a_record_that_cannot_be_written_is_no_fault_of_what_runs(self) -> None:
-        for step, phase in ((op.PROVING, op.RESTARTING), (op.PROVING, op.SUCCEEDED)):
-            with self.subTest(phase):
+        kinds: tuple[tuple[str, Callable[[Operation], bool]], ...] = (
+            ("proving", lambda told: (told.step, told.phase) == (op.PROVING, op.RESTARTING)),
+            ("proven", lambda told: told.phase == op.SUCCEEDED),
+        )
+        for name, kind in kinds:
+            with self.subTest(name):
                 self.doCleanups()
                 self.setUp()
-                write, refused = self.store.update, list[Operation]()
-
-                def busy(*asked: Any, write: Any = write, refused: Any = refused,
-                         wanted: Any = (step, phase)) -> Any:  # fmt: skip
-                    operation, change = asked
-                    told = change(self.record())
-                    if not refused and (told.step, told.phase) == wanted:
-                        refused.append(told)
-                        raise NotRecordedError("state.lock was not free for 2 s")
-                    return write(operation, change)
-
-                self.store.update = busy  # type: ignore[method-assign, assignment]
+                refused = self.refuse(kind, most=1)
                 self.claim()
                 self.assertEqual(self.go(), 1)
                 self.assertEqual(len(refused), 1)
@@ -203,41 +213,28 @@ class ByManager(ManagedCase):
                 self.assertEqual(self.go(), 0)
                 self.assertEqual((self.world.restarts, self.record().phase), (1, op.SUCCEEDED))
                 self.assertEqual(managed_store.read(self.home).rejected, ())
-                self.is_true(phase)
+                self.is_true(name)
 
     def test_a_disk_that_is_full_until_it_is_put_back_is_put_back(self) -> None:
-        write = self.store.update
-        self.world.owed = "npm install failed: what is back may miss dependencies"
-
-        def full(operation: str, change: Any) -> Any:
-            told = change(self.record())
-            if told.step == op.REVERTING and "reverted" not in self.world.acts:
-                raise NotRecordedError("no space left on device", full=True)
-            return write(operation, change)
-
         def fails() -> None:
             raise HostError("npm install failed: no space left on device")
 
-        self.store.update = full  # type: ignore[method-assign, assignment]
+        acts = self.world.acts
+        self.world.owed = "npm install failed: what is back may miss dependencies"
         self.world.fails = fails
+        refused = self.refuse(
+            lambda told: told.step == op.REVERTING and "reverted" not in acts, most=99, full=True
+        )
         self.claim()
         self.assertEqual(self.go(), 1)
+        self.assertEqual(len(refused), 1)
         self.assertIn(self.world.owed, self.record().error or "")
-        self.assertEqual(self.world.acts.count("reverted"), 1)
+        self.assertEqual(acts.count("reverted"), 1)
         self.is_true("full")
 
     def test_a_way_back_that_cannot_be_recorded_is_gone_again_for_its_reason(self) -> None:
         self.world.sick.add("1.1.0")
-        write, refused = self.store.update, list[Operation]()
-
-        def busy(operation: str, change: Any) -> Any:
-            told = change(self.record())
-            if not refused and told.finished:
-                refused.append(told)
-                raise NotRecordedError("state.lock was not free for 2 s")
-            return write(operation, change)
-
-        self.store.update = busy  # type: ignore[method-assign, assignment]
+        self.refuse(lambda told: told.finished, most=1)
         self.claim()
         self.assertEqual(self.go(), 1)
         self.assertEqual(self.record().step, op.REVERTING)
